@@ -1,0 +1,352 @@
+import inspect
+import sys
+from typing import Literal
+
+import pytest
+
+import zoo
+from zoo import registry
+from zoo.errors import ArtefactError, InputError
+
+MODEL = '''"""{summary}
+
+Family: {family}
+"""
+
+from zoo.model import GenerativeModel
+
+ZOO_API = 1
+
+
+class Model(GenerativeModel):
+    """A model."""
+
+    def __init__(self, shape: tuple[int, ...]):
+        super().__init__()
+'''
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Returns a function that puts a distribution on the path as pip would."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(package, entry_points, modules=None, version="1.0"):
+        folder = tmp_path / f"{package.replace('-', '_')}-{version}.dist-info"
+        folder.mkdir()
+        if isinstance(entry_points, str):
+            entry_points = entry_points.encode()
+        (folder / "entry_points.txt").write_bytes(entry_points)
+        for name, text in (modules or {}).items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    return write
+
+
+def by_name():
+    return {entry.name: entry for entry in registry.entries()}
+
+
+def test_own_models_come_in_by_entry_points():
+    entry = registry.find("vae")
+    assert entry.package == "keras-genzoo"
+    assert entry.value == "zoo.models.vae:VAE"
+    assert entry.api == zoo.API_VERSION
+    assert entry.summary
+    assert entry.family
+    assert "arxiv.org" in entry.source
+    assert entry.problem is None
+    assert "vae" in zoo.list_models()
+
+
+def test_a_plugin_is_listed_as_text_and_never_run(install):
+    module = (
+        '# A comment.\n\nr"""Flow of \\pi.\n\nFamily: flow\n"""\nZOO_API = 1\nraise SystemExit\n'
+    )
+    install(
+        "zoo-flows",
+        "[console_scripts]\nx = y:z\n[zoo.models]\nnice = deep_plugin.sub.nice:Nice [extra]\n",
+        {"deep_plugin/__init__.py": "raise SystemExit", "deep_plugin/sub/nice.py": module},
+    )
+    assert registry.find("nice") == registry.Entry(
+        "nice", "zoo-flows", "1.0", "deep_plugin.sub.nice:Nice", "Flow of \\pi.", "flow", "", 1
+    )
+    assert "deep_plugin" not in sys.modules
+
+
+def test_the_source_of_a_model_ends_where_the_next_block_begins():
+    doc = "A.\n\nFamily: b\nSource: One, https://x.org,\n  page: 2\nDiffers from the source: no."
+    assert registry._block(doc, "Source") == "One, https://x.org, page: 2"
+    assert registry._block(doc, "Family") == "b"
+    assert registry._block(doc, "Nothing") == ""
+
+
+def test_zoo_keeps_its_names(install):
+    install("zoo-thief", "[zoo.models]\nvae = thief:VAE\n", {"thief.py": "ZOO_API = 1"})
+    assert registry.find("vae").package == "keras-genzoo"
+    assert registry.find("zoo_thief:vae").package == "zoo-thief"
+    assert registry.find("keras-genzoo:vae").package == "keras-genzoo"
+    assert {"vae", "zoo-thief:vae"} <= set(registry.list_models())
+
+
+def test_two_plugins_with_one_name(install):
+    install("zoo-a", "[zoo.models]\ntwin = twin:A\n", {"twin.py": "ZOO_API = 1"})
+    install("Zoo.B", "[zoo.models]\ntwin = twin:B\n")
+    with pytest.raises(InputError, match=r"zoo-a and zoo-b.*zoo-a:twin or zoo-b:twin"):
+        registry.find("twin")
+    assert registry.find("zoo-b:twin").value == "twin:B"
+    assert {"zoo-a:twin", "zoo-b:twin"} <= set(registry.list_models())
+    assert "twin" not in registry.list_models()
+
+
+def test_the_first_of_two_copies_of_a_distribution_wins(install, tmp_path, monkeypatch):
+    install("zoo-copy", "[zoo.models]\ncopied = copied:Old\n", {"copied.py": "ZOO_API = 1"})
+    first = tmp_path / "first" / "zoo_copy-2.0.dist-info"
+    first.mkdir(parents=True)
+    (first / "entry_points.txt").write_text("[zoo.models]\ncopied = copied:New\n")
+    monkeypatch.syspath_prepend(first.parent)
+    assert registry.find("copied").version == "2.0"
+
+
+def test_what_a_plugin_says_cannot_drive_the_terminal(install):
+    install(
+        "zoo-red",
+        "[zoo.models]\nred = red_plugin:Red\nb\x1b[31mlack = x:Y\n",
+        {"red_plugin.py": '"""R\x1b[31med\\x1b[0m.\n\nFamily: \x07bell\n"""\nZOO_API = 1'},
+    )
+    entry = registry.find("red")
+    assert (entry.summary, entry.family) == ("R[31med[0m.", "bell")
+    assert all("".join([entry.name, entry.value]).isprintable() for entry in registry.entries())
+
+
+def test_damaged_metadata_breaks_nothing(install, tmp_path):
+    install("garbage", b"\xff\xfe[\x00zoo.models\n]=\n\n[zoo.models\n\x00\xff")
+    long = 300 * "x"
+    half = f"[zoo.models]\ngood = good:Good\nbad\nworse = not a value\n= x:Y\nlong = a.{long}:Y\n"
+    install("half", half, {"a/__init__.py": ""})
+    (tmp_path / "good.py").write_text("ZOO_API = 1")
+    (tmp_path / "empty-1.0.dist-info").mkdir()
+    (tmp_path / "folder-1.0.dist-info" / "entry_points.txt").mkdir(parents=True)
+    (tmp_path / "~ip-1.0.dist-info").mkdir()
+    found = by_name()
+    assert found["good"].problem is None
+    assert "entry_points.txt is damaged" in found["bad"].problem
+    assert "entry_points.txt is damaged" in found["worse"].problem
+    assert "cannot be read" in found["long"].problem
+    assert "vae" in found
+
+
+@pytest.mark.parametrize(
+    ("module", "problem"),
+    [
+        ('"""Of the future."""\nZOO_API = 2\n', "zoo API 2, and this zoo has API 1.*keras-genzoo"),
+        ('"""Of the past."""\nZOO_API = 0\n', "zoo API 0, and this zoo has API 1.*zoo-odd"),
+        ('"""Silent."""\n', "needs ZOO_API = 1"),
+        (None, "no module"),
+        ("ZOO_API = " + 5000 * "1", "cannot be read"),
+    ],
+)
+def test_what_cannot_be_used_is_listed_with_its_problem(install, module, problem):
+    install("zoo-odd", "[zoo.models]\nodd = odd_module:Odd\n", module and {"odd_module.py": module})
+    entry = registry.find("odd")
+    with pytest.raises(
+        ArtefactError, match=f"odd of zoo-odd 1.0.*{problem}.*pip uninstall zoo-odd"
+    ):
+        registry.load("odd")
+    assert entry.problem
+
+
+@pytest.mark.parametrize(
+    ("module", "problem"),
+    [
+        ("raise RuntimeError('two\\nlines')", r"RuntimeError: two lines \(.*broken_0.py:2\)"),
+        ("import sys; sys.exit(7)", "SystemExit: 7"),
+        ("class Odd(BaseException): pass\nraise Odd", "Odd"),
+        ("x = = 1", r"SyntaxError: invalid syntax \(.*broken_3.py:2\)"),
+        ("import no_such_module_at_all", "ModuleNotFoundError"),
+        ("Model = 3", "must be a subclass of zoo.GenerativeModel. Received: 3"),
+        ("class Model: pass", "must be a subclass"),
+        ("", "Received: None"),
+    ],
+)
+def test_a_broken_plugin_is_named(install, request, module, problem):
+    name = f"broken_{request.node.callspec.indices['module']}"
+    install(
+        "zoo-bad", f"[zoo.models]\nbad = {name}:Model\n", {f"{name}.py": f"ZOO_API = 1\n{module}"}
+    )
+    assert registry.find("bad").problem is None
+    with pytest.raises(
+        ArtefactError, match=f"bad of zoo-bad 1.0.*{problem}.*pip uninstall zoo-bad"
+    ):
+        registry.load("bad")
+
+
+def test_an_interrupted_import_names_the_package(install, capsys):
+    install(
+        "zoo-slow",
+        "[zoo.models]\nslow = slow_import:Model\n",
+        {"slow_import.py": "ZOO_API = 1\nraise KeyboardInterrupt"},
+    )
+    with pytest.raises(KeyboardInterrupt):
+        registry.load("slow")
+    assert "pip uninstall zoo-slow" in capsys.readouterr().err
+
+
+def test_a_plugin_loads_and_its_prints_stay_off_stdout(install, capsys):
+    module = MODEL.format(summary="Loud.", family="f") + "\nprint('hello')\n"
+    install("zoo-loud", "[zoo.models]\nloud = loud_plugin:Model\n", {"loud_plugin.py": module})
+    cls = registry.load("zoo-loud:loud")
+    assert issubclass(cls, zoo.GenerativeModel)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "hello" in captured.err
+
+
+def test_a_model_in_a_file(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(MODEL.format(summary="Mine.", family="own"))
+    monkeypatch.chdir(tmp_path)
+    entry = registry.find("./mine.py:Model")
+    assert (entry.name, entry.package, entry.summary) == ("Model", None, "Mine.")
+    assert entry.value == f"{tmp_path / 'mine.py'}:Model"
+    assert registry.load("mine.py:Model").__name__ == "Model"
+    assert registry.load(entry.value).__name__ == "Model"
+    with pytest.raises(InputError, match=r"no file .*other.py"):
+        registry.load("./other.py:Model")
+    with pytest.raises(InputError, match=r"FILE.py:Class"):
+        registry.load("./mine.py")
+    with pytest.raises(InputError, match=r"Nothing must be a subclass"):
+        registry.load("mine.py:Nothing")
+
+
+def test_plugins_can_be_switched_off(install, monkeypatch):
+    install("zoo-off", "[zoo.models]\noff = off:Off\n", {"off.py": "ZOO_API = 1"})
+    assert "off" in registry.list_models()
+    monkeypatch.setenv("ZOO_PLUGINS", "")
+    assert {entry.package for entry in registry.entries()} == {"keras-genzoo"}
+    with pytest.raises(InputError, match="ZOO_PLUGINS"):
+        registry.find("off")
+
+
+def test_an_unknown_name_suggests_the_nearest():
+    with pytest.raises(InputError, match=r"'vea'. Did you mean vae\?.*zoo list"):
+        registry.find("vea")
+    with pytest.raises(InputError, match=r"Did you mean keras-genzoo:vae"):
+        registry.find("keras-genzo:vae")
+
+
+class Example:
+    """An example.
+
+    Args:
+      shape: (height, width, channels)
+        of an image.
+      latent_dim: dimensions of z.
+      rates (of Adam): first: warm-up;
+        then the rest.
+      depth: how deep.
+
+    Raises:
+      ValueError: if latent_dim is not positive.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        levels: int = 2,
+        latent_dim: int = 32,
+        beta: float = 1.0,
+        tied: bool = False,
+        activation: Literal["relu", "elu"] = "relu",
+        rates: tuple[float, ...] = (),
+        depth: int | None = None,
+        note: str | None = None,
+        **ignored,
+    ):
+        if latent_dim < 1:
+            raise ValueError(f"latent_dim must be positive. Received: latent_dim={latent_dim}")
+        self.values = shape, latent_dim, rates
+
+
+def test_options_are_the_constructor():
+    found = {option.name: option for option in registry.options(Example)}
+    assert "ignored" not in found
+    assert found["shape"].required
+    assert found["shape"].meaning == "(height, width, channels) of an image."
+    assert found["latent_dim"].default == 32
+    assert found["rates"].meaning == "first: warm-up; then the rest."
+    assert found["tied"].meaning == ""
+    assert [option.type for option in found.values()] == [
+        "tuple[int, int, int]", "int", "int", "float", "bool", "'relu' | 'elu'",
+        "tuple[float, ...]", "int | None", "str | None",
+    ]  # fmt: skip
+    assert found["beta"].default is not inspect.Parameter.empty
+
+
+def test_settings_become_values():
+    settings = "latent_dim=8 beta=1e-3 tied=true activation=elu rates=1,2.5 depth=none note=x=y"
+    assert registry.parse_options(Example, settings.split()) == {
+        "latent_dim": 8,
+        "beta": 1e-3,
+        "tied": True,
+        "activation": "elu",
+        "rates": (1.0, 2.5),
+        "depth": None,
+        "note": "x=y",
+    }
+    assert registry.parse_options(Example, ["rates=(1,)", "depth=3"]) == {
+        "rates": (1.0,),
+        "depth": 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("latent_dim=abc", "latent_dim is an int. Received: latent_dim='abc'"),
+        ("latent_dim=1.5", "latent_dim is an int. Received"),
+        ("latent_dim=none", "latent_dim is an int. Received"),
+        ("beta=", "beta is a float. Received: beta=''"),
+        ("tied=maybe", "tied is a bool"),
+        ("activation=tanh", "activation is 'relu' | 'elu'. Received: activation='tanh'"),
+        ("rates=1,x", "rates is a tuple[float, ...]"),
+        ("latent_dims=3", "Example has no option 'latent_dims'; did you mean latent_dim?"),
+        ("levels=2", "levels comes from the dataset"),
+        ("num_classes=2", "num_classes comes from the dataset"),
+        ("latent_dim", "name=value"),
+    ],
+)
+def test_settings_that_are_refused(setting, message):
+    with pytest.raises(InputError) as raised:
+        registry.parse_options(Example, [setting])
+    assert message in str(raised.value)
+    assert str(raised.value).startswith(f"--set {setting}: ")
+
+
+def test_create_checks_what_it_is_given(monkeypatch):
+    monkeypatch.setattr(registry, "load", lambda name: Example)
+    made = registry.create("example", shape=[8, 8, 1], latent_dim=4, rates=[1])
+    assert made.values == ((8, 8, 1), 4, (1.0,))
+    with pytest.raises(InputError, match=r"Example: latent_dim must be positive"):
+        registry.create("example", shape=(8, 8, 1), latent_dim=0)
+    with pytest.raises(InputError, match=r"latent_dim is an int. Received: latent_dim=True"):
+        registry.create("example", shape=(8, 8, 1), latent_dim=True)
+    with pytest.raises(InputError, match=r"shape is a tuple"):
+        registry.create("example", shape=(8, 8))
+    with pytest.raises(InputError, match=r"Example needs shape"):
+        registry.create("example")
+    with pytest.raises(InputError, match=r"did you mean beta"):
+        registry.create("example", shape=(8, 8, 1), betta=1)
+
+
+def test_pretrained_models_are_folders_with_a_card(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "__file__", str(tmp_path / "zoo" / "registry.py"))
+    for tag in ("vae-mnist_binary", "wgan-gp-mnist", "vae-half"):
+        (tmp_path / "saved_models" / tag).mkdir(parents=True)
+    for tag in ("vae-mnist_binary", "wgan-gp-mnist"):
+        (tmp_path / "saved_models" / tag / "card.json").write_text("{}")
+    assert [*registry.pretrained()] == ["vae-mnist_binary", "wgan-gp-mnist"]
+    assert registry.pretrained_tags(registry.find("vae")) == ["vae-mnist_binary"]
+    (tmp_path / "zoo" / "saved_models").mkdir(parents=True)
+    assert registry.pretrained() == {}

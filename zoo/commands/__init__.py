@@ -1,0 +1,124 @@
+"""The command `zoo`: one file a verb, each with a click command named `command`.
+
+Verb files import click and the standard library alone; the rest is imported inside functions, so
+that `zoo --help` stays fast.
+"""
+
+import importlib
+import os
+import re
+import shlex
+import shutil
+import sys
+import tempfile
+import textwrap
+import traceback
+
+import click
+
+from zoo.errors import ZooError
+
+VERBS = ("list", "info", "train", "runs", "sample", "export", "data")
+
+# What TensorFlow says on every start, whatever it is told.
+_START_UP_NOISE = re.compile(
+    rb"All log messages before absl::InitializeLog|To enable the following instructions:"
+    rb"|\b(port|cudart_stub|cpu_feature_guard|cuda_dnn|cuda_blas|cuda_fft|computation_placer)\.cc:"
+)
+
+
+def quiet_tensorflow():
+    """Imports TensorFlow without its known start-up lines; anything else it says is shown."""
+    if "tensorflow" in sys.modules:
+        return
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            importlib.import_module("tensorflow")
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            said.seek(0)
+            for line in said:
+                if not _START_UP_NOISE.search(line):
+                    os.write(2, line)
+
+
+def complete_model(context, parameter, incomplete):
+    """Completes the name of a model in the shell."""
+    from click.shell_completion import CompletionItem
+
+    from zoo import registry
+
+    return [
+        CompletionItem(name, help=entry.summary)
+        for name, entry in registry.models().items()
+        if name.startswith(incomplete)
+    ]
+
+
+def print_table(rows):
+    """Prints rows of text in columns; on a terminal the last column is wrapped."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    margin = sum(widths[:-1]) + 2 * len(widths[:-1])
+    if sys.stdout.isatty():
+        widths[-1] = max(20, shutil.get_terminal_size().columns - margin)
+    for *cells, last in rows:
+        first = "".join(f"{text:{width}}  " for text, width in zip(cells, widths, strict=False))
+        wrapped = textwrap.wrap(last, widths[-1]) or [""]
+        click.echo((first + f"\n{' ' * margin}".join(wrapped)).rstrip())
+
+
+class _Program(click.Group):
+    """A group that imports a verb when it is asked for, and ends with zoo's exit codes."""
+
+    def list_commands(self, ctx):
+        return [*VERBS]
+
+    def get_command(self, ctx, cmd_name):
+        if cmd_name in VERBS:
+            return importlib.import_module(f"zoo.commands.{cmd_name}").command
+
+    def main(self, *args, **settings):
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
+        settings |= {"prog_name": "zoo", "standalone_mode": False}
+        try:
+            sys.exit(super().main(*args, **settings))
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except ZooError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(error.exit_code)
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("Interrupted.", err=True)
+            sys.exit(130)
+        except Exception:
+            _report_bug()
+            sys.exit(1)
+
+
+def _report_bug():
+    report = traceback.format_exc()
+    click.echo(report, err=True, nl=False)
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="zoo-", suffix=".txt", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(f"{shlex.join(sys.argv)}\nPython {sys.version}\n\n{report}")
+        saved = f" The lines above are saved in {file.name}: please send them to its authors."
+    except OSError:
+        saved = ""
+    click.echo(f"Error: this is a bug in zoo or in the model it ran.{saved}", err=True)
+
+
+@click.group(cls=_Program, commands=dict.fromkeys(VERBS))
+@click.version_option(package_name="keras-genzoo")
+def main():
+    """A model zoo of generative models for TensorFlow and Keras.
+
+    \b
+    zoo train vae     trains a model, and saves it as a SavedModel
+    zoo sample vae    draws a grid of images from it
+    """  # noqa: D301

@@ -1,0 +1,227 @@
+"""VAE: a latent variable model with a convolutional encoder, trained on the evidence lower bound.
+
+    z ~ Normal(0, I)                               [latent_dim]
+    x ~ p(x | z), every pixel independent given z
+    q(z | x) = Normal(loc(x), scale(x)^2)
+
+p(x | z) is Bernoulli where the data has 2 levels, else a logistic distribution discretised to the
+levels. The loss is the negative ELBO in nats per image,
+
+    E_q[-log p(x | z)] + KL(q(z | x) || Normal(0, I)) = distortion + rate,
+
+with one draw of z and the KL in closed form. `log_prob` is one log p(x, z) / q(z | x).
+
+Family: variational autoencoder
+
+Source: Kingma and Welling, Auto-Encoding Variational Bayes, ICLR 2014,
+https://arxiv.org/abs/1312.6114, equation 7 and appendix B. Conditional on the label: Sohn, Lee and
+Yan, Learning Structured Output Representation using Deep Conditional Generative Models, NeurIPS
+2015. Discretised logistic: Salimans et al., PixelCNN++, ICLR 2017, equation 2.
+
+Differs from the source: convolutional residual networks instead of one hidden layer; Adam with a
+cosine schedule instead of Adagrad.
+"""
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+import zoo.random
+from zoo.distributions import DiscretizedLogistic
+from zoo.model import GenerativeModel
+
+__all__ = ["VAE"]
+
+tfd = tfp.distributions
+
+
+class VAE(GenerativeModel):
+    """A convolutional VAE.
+
+    Args:
+      shape: (height, width, channels) of an image.
+      levels: 2 for binary images, 256 for 8-bit ones.
+      num_classes: number of labels the model is conditional on; 0 is unconditional.
+      latent_dim: dimensions of z.
+      filters: channels at full resolution; twice as many at a half and a quarter of it.
+      learning_rate: of Adam at the first step; it falls to 0 on a cosine.
+
+    Raises:
+      ValueError: if an argument cannot be.
+    """
+
+    recipe = dict(data="mnist_binary", epochs=10, batch_size=128)
+    log_prob_kind = "importance_weight"
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        levels: int = 2,
+        num_classes: int = 0,
+        latent_dim: int = 32,
+        filters: int = 32,
+        learning_rate: float = 1e-3,
+    ):
+        super().__init__(shape, levels, num_classes)
+        if len(shape) != 3 or levels < 2:
+            raise ValueError(f"Expected images of 2 levels or more. Received: {shape=}, {levels=}")
+        if min(latent_dim, filters) < 1 or learning_rate <= 0:
+            raise ValueError(
+                "latent_dim, filters and learning_rate must be positive. Received:"
+                f" {latent_dim=}, {filters=}, {learning_rate=}"
+            )
+        self.latent_dim, self.learning_rate = latent_dim, learning_rate
+        self.encoder = encoder(shape, num_classes, latent_dim, filters)
+        self.decoder = decoder(shape, num_classes, latent_dim, filters, 1 if levels == 2 else 2)
+        self.rate = keras.metrics.Mean(name="rate")
+        self.distortion = keras.metrics.Mean(name="distortion")
+        self.build()
+
+    def prior(self):
+        """Returns p(z), a distribution of [latent_dim]."""
+        return tfd.Independent(tfd.Normal(tf.zeros(self.latent_dim), 1.0), 1)
+
+    def posterior(self, x, labels=None):
+        """Returns q(z | x), n distributions of [latent_dim]."""
+        parameters = self.encoder([self.on_grid(x), self.one_hot(labels, tf.shape(x)[0])])
+        loc, log_scale = tf.split(tf.cast(parameters, tf.float32), 2, axis=-1)  # [B, Z]
+        return tfd.Independent(tfd.Normal(loc, tf.exp(log_scale)), 1)
+
+    def likelihood(self, z, labels=None):
+        """Returns p(x | z), n distributions of shape over the values 0 … levels - 1."""
+        parameters = self.decoder([z, self.one_hot(labels, tf.shape(z)[0])])
+        parameters = tf.cast(parameters, tf.float32)  # [B, H, W, C or 2 C]
+        if self.levels == 2:
+            return tfd.Independent(tfd.Bernoulli(logits=parameters, dtype=tf.float32), 3)
+        loc, log_scale = tf.split(parameters, 2, axis=-1)
+        loc, scale = (
+            self.levels * (loc + 0.5),
+            self.levels * tf.exp(tf.maximum(log_scale, -6.0) - 2.0),
+        )
+        return tfd.Independent(DiscretizedLogistic(loc, scale, self.levels), 3)
+
+    def call(self, x, labels=None):
+        """Returns the reconstruction of x."""
+        return self.reconstruct(x, labels)
+
+    def compile(self, total_steps=None):
+        """Compiles with Adam; its learning rate falls over total_steps, or is constant."""
+        rate = self.learning_rate
+        if total_steps:
+            rate = keras.optimizers.schedules.CosineDecay(rate, total_steps)
+        super().compile(optimizer=keras.optimizers.Adam(rate))
+
+    def compute_loss(self, x, y, seed, first):
+        """Returns the negative ELBO, float32 [], in nats per image."""
+        posterior = self.posterior(x, y)
+        z = self._draw_latents(posterior, seed, first)
+        distortion = -self.likelihood(z, y).log_prob(x * (self.levels - 1.0))  # [B]
+        rate = tfd.kl_divergence(posterior, self.prior())  # [B]
+        self.distortion.update_state(distortion)
+        self.rate.update_state(rate)
+        return tf.reduce_mean(distortion + rate)
+
+    def log_prob(self, x, seed, labels=None, first=0):
+        """Returns one log importance weight log p(x, z) / q(z | x) an image, in nats.
+
+        Its mean is the ELBO; the log-mean-exp over k seeds is the importance-weighted bound of
+        Burda, Grosse and Salakhutdinov, ICLR 2016, equation 8.
+
+        Args:
+          x: float32 [n, *shape], in [0, 1] on the grid of the levels.
+          seed: int32 [2]; the draw of image k depends on (seed, first + k) alone.
+          labels: int32 [n], or None where the model is unconditional.
+          first: int32 []; index of the first image.
+
+        Returns:
+          float32 [n].
+        """
+        posterior = self.posterior(x, labels)
+        z = self._draw_latents(posterior, seed, first)
+        log_likelihood = self.likelihood(z, labels).log_prob(x * (self.levels - 1.0))
+        return log_likelihood + self.prior().log_prob(z) - posterior.log_prob(z)
+
+    def encode(self, x, labels=None):
+        """Returns the mean of q(z | x), float32 [n, latent_dim], for x as in `log_prob`."""
+        return self.posterior(x, labels).mean()
+
+    def decode(self, z, labels=None):
+        """Returns the mean of p(x | z), float32 [n, *shape] in [0, 1], for z as of `encode`."""
+        pixel = self.likelihood(z, labels).distribution
+        if self.levels == 2:
+            return pixel.probs_parameter()
+        return pixel.mean() / (self.levels - 1.0)
+
+    def reconstruct(self, x, labels=None):
+        """Returns the mean of p(x' | z) at the mean z of q(z | x), as `decode` does."""
+        return self.decode(self.encode(x, labels), labels)
+
+    def sample(self, num_samples, seed, labels=None, first=0):
+        """Draws images: z from the prior, then x from p(x | z).
+
+        Args:
+          num_samples: int32 [].
+          seed: int32 [2]; image k depends on (seed, first + k) alone.
+          labels: int32 [num_samples], or None where the model is unconditional.
+          first: int32 []; index of the first image, to draw many in parts.
+
+        Returns:
+          float32 [num_samples, height, width, channels], in [0, 1] on the grid of the levels.
+        """
+        z = zoo.random.normal(zoo.random.fold_in(seed, 0), first, num_samples, (self.latent_dim,))
+        pixel = self.likelihood(z, labels).distribution
+        u = zoo.random.uniform(zoo.random.fold_in(seed, 1), first, num_samples, self.shape)
+        if self.levels == 2:
+            return tf.cast(u < pixel.probs_parameter(), tf.float32)
+        return pixel.quantile(u) / (self.levels - 1.0)
+
+    def _draw_latents(self, posterior, seed, first):
+        normal = posterior.distribution
+        shape = tf.shape(normal.loc)
+        return normal.loc + normal.scale * zoo.random.normal(
+            seed, first, shape[0], (self.latent_dim,)
+        )
+
+
+def encoder(shape, num_classes, latent_dim, filters):
+    """Builds (x, one-hot label) -> loc and log scale of q(z | x), [n, 2 latent_dim]."""
+    x = keras.Input(shape)
+    label = keras.Input((num_classes,))
+    h = keras.layers.Rescaling(2.0, -1.0)(x)
+    h = convolution(filters)(h)  # [B, H, W, F]
+    for _ in range(2):
+        h = residual(convolution(2 * filters, strides=2)(h))  # [B, H/2, W/2, 2F], then a quarter
+    h = keras.layers.Flatten()(keras.layers.Activation("silu")(h))
+    h = keras.layers.Concatenate()([h, label])
+    return keras.Model([x, label], keras.layers.Dense(2 * latent_dim)(h))
+
+
+def decoder(shape, num_classes, latent_dim, filters, parameters):
+    """Builds (z, one-hot label) -> the parameters of every pixel, [n, H, W, parameters C]."""
+    height, width, channels = shape
+    z = keras.Input((latent_dim,))
+    label = keras.Input((num_classes,))
+    h = keras.layers.Concatenate()([z, label])
+    sizes = [(-(-height // by), -(-width // by)) for by in (4, 2, 1)]
+    h = keras.layers.Dense(sizes[0][0] * sizes[0][1] * 2 * filters)(h)
+    h = keras.layers.Reshape((*sizes[0], 2 * filters))(h)
+    for (rows, columns), width in zip(sizes[1:], (2 * filters, filters), strict=True):
+        h = keras.layers.Activation("silu")(residual(h))
+        h = keras.layers.Conv2DTranspose(width, 4, strides=2, padding="same")(h)
+        h = h[:, :rows, :columns]
+    h = keras.layers.Activation("silu")(h)
+    h = keras.layers.Conv2D(parameters * channels, 3, padding="same")(h)
+    return keras.Model([z, label], h)
+
+
+def residual(h):
+    """Adds to h, [n, H, W, F], two convolutions of it."""
+    filters = h.shape[-1]
+    branch = keras.layers.Activation("silu")(h)
+    branch = keras.layers.Activation("silu")(convolution(filters)(branch))
+    return keras.layers.Add()([h, convolution(filters)(branch)])
+
+
+def convolution(filters, strides=1):
+    """Builds a 3 x 3 convolution that keeps the size, or divides it by the strides."""
+    return keras.layers.Conv2D(filters, 3, strides=strides, padding="same")

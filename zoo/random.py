@@ -1,0 +1,106 @@
+"""Stateless noise by example: the only source of randomness in models.
+
+Example k gets the same numbers whatever the batch it is drawn in: a draw of D numbers an example is
+cut out of one long Philox stream, in which example k begins at block k * ceil(D / 4). Only the
+integer stream is TensorFlow's; the floats are made from it here, because its float draws under XLA
+are other numbers than without, and change with the size of the draw.
+
+Source: Salmon, Moraes, Dror and Shaw, Parallel random numbers: as easy as 1, 2, 3, SC 2011 (Philox
+4x32-10); Box and Muller, A note on the generation of random normal deviates, 1958.
+"""
+
+import math
+
+import tensorflow as tf
+
+__all__ = ["bernoulli", "fold_in", "normal", "uniform"]
+
+_PHILOX = 1
+_BLOCK = 4  # integers that one value of the counter gives
+
+
+def fold_in(seed, *numbers):
+    """Makes a new seed of a seed and numbers that name a use of it.
+
+    Args:
+      seed: int32 [2].
+      *numbers: int32 or int64 [] each; a step, a draw site.
+
+    Returns:
+      int32 [2].
+    """
+    for number in numbers:
+        bits = _bits(seed, number, 1, 2, stream=1)
+        seed = tf.bitcast(bits[0, :2], tf.int32)
+    return seed
+
+
+def uniform(seed, first, n, shape):
+    """Draws from [0, 1).
+
+    Args:
+      seed: int32 [2]; example k depends on (seed, first + k) alone.
+      first: int32 or int64 []; index of the first example.
+      n: int32 []; number of examples.
+      shape: tuple of int; the shape of one example.
+
+    Returns:
+      float32 [n, *shape], multiples of 2^-24.
+    """
+    size = math.prod(shape)
+    bits = _bits(seed, first, n, size)[:, :size]
+    u = tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
+    return tf.reshape(u, (n, *shape))
+
+
+def normal(seed, first, n, shape):
+    """Draws from Normal(0, 1), all of them within 6.8 of 0.
+
+    Args:
+      seed: int32 [2]; example k depends on (seed, first + k) alone.
+      first: int32 or int64 []; index of the first example.
+      n: int32 []; number of examples.
+      shape: tuple of int; the shape of one example.
+
+    Returns:
+      float32 [n, *shape].
+    """
+    size = math.prod(shape)
+    radius, angle = tf.split(_bits(seed, first, n, size), 2, axis=1)  # [n, 2 ceil(size / 4)] each
+    radius = (tf.cast(radius, tf.float32) + 0.5) * 2.0**-32  # (0, 1]
+    radius = tf.sqrt(-2.0 * tf.math.log(radius))
+    angle = tf.cast(angle, tf.float32) * (2.0 * math.pi * 2.0**-32)
+    z = tf.concat([radius * tf.cos(angle), radius * tf.sin(angle)], axis=1)[:, :size]
+    return tf.reshape(z, (n, *shape))
+
+
+def bernoulli(seed, first, probs):
+    """Draws 1 with the given probabilities, else 0.
+
+    Args:
+      seed: int32 [2]; example k depends on (seed, first + k) and its probabilities alone.
+      first: int32 or int64 []; index of the first example.
+      probs: float32 [n, *shape], in [0, 1].
+
+    Returns:
+      float32 [n, *shape], 0 or 1.
+    """
+    u = uniform(seed, first, tf.shape(probs)[0], tuple(probs.shape[1:]))
+    return tf.cast(u < probs, tf.float32)
+
+
+def _bits(seed, first, n, size, stream=0):
+    """Draws the integers behind everything else: uint32 [n, size rounded up to blocks].
+
+    Stream 1 makes new seeds, so that these share no number with a draw from the old one.
+    """
+    blocks = -(-size // _BLOCK)
+    key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
+    skipped = tf.cast(first, tf.uint64) * tf.constant(blocks, tf.uint64)
+    return tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=[n, blocks * _BLOCK],
+        key=key,
+        counter=tf.stack([counter[0] + skipped, counter[1] + tf.constant(stream, tf.uint64)]),
+        alg=_PHILOX,
+        dtype=tf.uint32,
+    )

@@ -1,0 +1,352 @@
+"""Export to a SavedModel that needs TensorFlow alone, and loading of one.
+
+saved_model.pb, variables/   one signature for each thing the model can do
+golden.npz                   inputs and outputs of each, computed before it was saved
+samples.png                  a grid of samples
+card.json                    what it is, where it comes from, its scores, the sha256 of each file
+"""
+
+import contextlib
+import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from zoo import checkpoints, golden, images, registry
+from zoo.errors import ArtefactError, InputError
+
+__all__ = ["CARD", "SavedModel", "add_score", "export", "find", "load", "read_card"]
+
+CARD = "card.json"
+SCHEMA = 1
+SAMPLES = 64
+SAMPLE_SEED = (0, 0)
+
+
+def export(model, folder, card=None):
+    """Writes a model as a SavedModel that samples without zoo and without Keras.
+
+    A float32 clone of the model is saved aside, loaded in a process of its own that can import
+    neither zoo nor Keras, and compared with the clone; only then it is put in place.
+
+    Args:
+      model: GenerativeModel.
+      folder: path that must not exist.
+      card: dict, where the model comes from: kept in card.json.
+
+    Returns:
+      Path of the folder.
+
+    Raises:
+      InputError: if the folder exists or cannot be made.
+      ArtefactError: if what was saved does not give what the model gives; nothing is left.
+    """
+    folder = Path(folder).absolute()
+    if folder.exists():
+        raise InputError(f"Expected a folder that is not there yet. Received: {folder}")
+    clone = _float32_clone(model)
+    endpoints = _endpoints(clone)
+    # `write` and `check` fill in what is known only once the model is saved.
+    record = {
+        "schema": SCHEMA,
+        **(card or {}),
+        "shape": list(model.shape),
+        "levels": model.levels,
+        "num_classes": model.num_classes,
+        "options": json.loads(json.dumps(model.get_config())),
+        "can": list(model.capabilities()),
+        "log_prob_kind": model.log_prob_kind,
+        "parameters": sum(int(np.prod(w.shape)) for w in clone.trainable_weights),
+        "scores": [],
+    }
+
+    def write(aside):
+        archive = keras.export.ExportArchive()
+        for name, (function, signature) in endpoints.items():
+            archive.add_endpoint(name, function, signature)
+        archive.write_out(str(aside), verbose=False)
+        np.savez(aside / "golden.npz", **_golden_values(clone, endpoints))
+        draw = sampler(clone)
+        images.save_grid(aside / "samples.png", draw(SAMPLES, SAMPLE_SEED))
+        record["bytes"] = sum(p.stat().st_size for p in aside.rglob("*") if p.is_file())
+        record.update(_run_as_stranger(aside))
+
+    try:
+        checkpoints.commit(folder, write, record, seal=CARD)
+    except PermissionError as error:
+        raise InputError(f"Expected a folder that can be written. Received: {error}") from None
+    return folder
+
+
+def load(name):
+    """Loads a SavedModel and returns it as an object with the model's methods.
+
+    Args:
+      name: name of a pretrained model, or path of an exported model or of a run.
+
+    Returns:
+      SavedModel.
+
+    Raises:
+      InputError: if there is none of that name.
+      ArtefactError: if it is damaged; the message names the file.
+    """
+    return SavedModel(find(name))
+
+
+def find(name):
+    """Returns the Path of the SavedModel that a name, a path or a run stands for.
+
+    Raises:
+      InputError: if there is none.
+    """
+    path = Path(name)
+    if isinstance(name, str) and not {os.sep, "/"} & set(name):
+        known = registry.pretrained()
+        tags = [tag for tag in known if name in (tag, tag.rpartition("-")[0])]
+        if len(tags) == 1:
+            return known[tags[0]]
+        hint = f"one of {', '.join(tags or known)}" if tags or known else "there is none here"
+        there = f" For the folder, write ./{name}." if path.exists() else ""
+        raise InputError(f"Expected a pretrained model: {hint}.{there} Received: {name!r}")
+    for folder in (path, path / "saved_model"):
+        if (folder / CARD).is_file():
+            return folder
+    if (path / "run.json").is_file():
+        raise InputError(f"{path} has no SavedModel yet: finish it, or run: zoo export {path}")
+    raise InputError(f"Expected a run, or a SavedModel with a {CARD}. Received: {path}")
+
+
+def read_card(folder):
+    """Returns card.json of a SavedModel as a dict.
+
+    Raises:
+      ArtefactError: if it is damaged or of another schema.
+    """
+    path = Path(folder) / CARD
+    try:
+        card = json.loads(path.read_text())
+        schema = card["schema"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ArtefactError(f"{path} is damaged: {error!r}.") from None
+    if schema != SCHEMA:
+        raise ArtefactError(
+            f"{path} has schema {schema}; this zoo reads {SCHEMA}: install the zoo it was made by."
+        )
+    return card
+
+
+def add_score(folder, score):
+    """Puts a score, a dict as of `zoo.evaluation`, into the card; one of the same kind goes."""
+    card = read_card(folder)
+    kind = ("metric", "split", "dataset")
+    others = [s for s in card["scores"] if any(s[key] != score[key] for key in kind)]
+    checkpoints.write_json(Path(folder) / CARD, {**card, "scores": [*others, score]})
+
+
+class SavedModel:
+    """A loaded SavedModel: its signatures as methods, with the arguments of `GenerativeModel`'s.
+
+        model = zoo.load("runs/mine")
+        images = model.sample(16, seed=0)
+
+    A method that the model does not have raises AttributeError. `seed` may be one int. Arguments
+    may be NumPy arrays; what comes back is a float32 tensor.
+
+    Args:
+      folder: path of the folder.
+
+    Raises:
+      ArtefactError: if a file is missing or damaged.
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        read_card(folder)
+        self.card = checkpoints.verify(folder, seal=CARD)
+        self._loaded = tf.saved_model.load(str(folder))
+
+    @property
+    def name(self):
+        """The name of the model, as of the registry."""
+        return self.card.get("model", self.folder.name)
+
+    def __getattr__(self, name):
+        if name.startswith("_") or name not in self.card["can"]:
+            raise AttributeError(
+                f"{self.name} has no {name!r}: it can {', '.join(self.card['can'])}"
+            )
+        arguments = _ARGUMENTS[name]
+
+        def method(*values, **named):
+            given = inspect.Signature(arguments).bind(*values, **named)
+            given.apply_defaults()
+            return self._call(name, given.arguments)
+
+        method.__name__ = name
+        method.__signature__ = inspect.Signature(arguments)
+        return method
+
+    def _call(self, name, values):
+        n = values.get("num_samples", len(values.get("x", values.get("z", ()))))
+        if "labels" in values:
+            labels = values.pop("labels")
+            if self.card["num_classes"]:
+                values["labels"] = self._check_labels(labels, n)
+            elif labels is not None:
+                raise InputError(
+                    f"{self.name} was trained without labels: none can be given. Received: {labels=}"
+                )
+        if "seed" in values:
+            values["seed"] = as_seed(values["seed"])
+        tensors = {
+            k: tf.convert_to_tensor(v, _DTYPES.get(k, tf.float32)) for k, v in values.items()
+        }
+        try:
+            return next(iter(self._loaded.signatures[name](**tensors).values()))
+        except tf.errors.InvalidArgumentError as error:
+            raise InputError(_assertion(error)) from None
+
+    def _check_labels(self, labels, n):
+        classes = self.card["num_classes"]
+        if labels is None:
+            raise InputError(
+                f"{self.name} is conditional: labels, {n} of 0 to {classes - 1}, are needed."
+            )
+        labels = np.asarray(labels)
+        if (
+            labels.shape != (n,)
+            or labels.dtype.kind not in "iu"
+            or not np.isin(labels, range(classes)).all()
+        ):
+            raise InputError(f"Expected {n} labels of 0 to {classes - 1}. Received: {labels=}")
+        return labels
+
+
+def as_seed(seed):
+    """Returns a seed, one int or two, as int32 [2]."""
+    return np.asarray([0, seed] if np.ndim(seed) == 0 else seed, np.int64).astype(np.int32)
+
+
+def sampler(model):
+    """Returns a function (n, seed, first=0) -> n samples, of all the labels in turn, traced once."""
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def draw(n, seed, labels, first):
+        return model.sample(n, seed, labels=labels if model.num_classes else None, first=first)
+
+    def sample(n, seed, first=0):
+        labels = np.arange(first, first + n, dtype=np.int32) % max(1, model.num_classes)
+        return draw(
+            tf.constant(n), tf.constant(as_seed(seed)), tf.constant(labels), tf.constant(first)
+        ).numpy()
+
+    return sample
+
+
+def _parameter(name, default=inspect.Parameter.empty):
+    return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)
+
+
+_SEED, _LABELS, _FIRST = _parameter("seed"), _parameter("labels", None), _parameter("first", 0)
+_ARGUMENTS = {
+    "sample": [_parameter("num_samples"), _SEED, _LABELS, _FIRST],
+    "log_prob": [_parameter("x"), _SEED, _LABELS, _FIRST],
+    "encode": [_parameter("x"), _LABELS],
+    "decode": [_parameter("z"), _LABELS],
+    "reconstruct": [_parameter("x"), _LABELS],
+    "complete": [_parameter("x"), _parameter("mask"), _SEED, _LABELS, _FIRST],
+    "translate": [_parameter("x")],
+}
+_DTYPES = {name: tf.int32 for name in ("num_samples", "seed", "labels", "first")}
+
+
+def _endpoints(model):
+    """Returns {name: (function of tensors, their TensorSpecs)} for all that a model can do."""
+
+    def spec(name):
+        if name in ("x", "mask"):
+            return tf.TensorSpec((None, *model.shape), tf.float32, name)
+        if name == "z":
+            return tf.TensorSpec(latents.shape, tf.float32, name)
+        return tf.TensorSpec({"seed": (2,), "labels": (None,)}.get(name, ()), tf.int32, name)
+
+    endpoints = {}
+    for name in model.capabilities():
+        names = [p.name for p in _ARGUMENTS[name] if p.name != "labels" or model.num_classes]
+        signature = [spec(n) for n in names]
+        endpoints[name] = (_positional(getattr(model, name), names), signature)
+        if name == "encode":
+            function = tf.function(endpoints[name][0], signature, autograph=False)
+            latents = function.get_concrete_function().structured_outputs
+    return endpoints
+
+
+def _positional(method, names):
+    """Wraps a method as a function of positional tensors, whose names a signature shows."""
+
+    def endpoint(*tensors):
+        return method(**dict(zip(names, tensors, strict=True)))
+
+    endpoint.__signature__ = inspect.Signature([_parameter(name) for name in names])
+    return endpoint
+
+
+def _golden_values(model, endpoints, n=4):
+    """Returns {"endpoint/argument" or "endpoint/output": array}, the data drawn by the model."""
+    values = {}
+    known = {
+        "num_samples": np.int32(n),
+        "seed": as_seed(SAMPLE_SEED),
+        "first": np.int32(3),
+        "labels": np.arange(n, dtype=np.int32) % max(1, model.num_classes),
+        "mask": np.ones((n, *model.shape), np.float32),
+    }
+    for name, (function, signature) in endpoints.items():
+        arguments = [known[spec.name] for spec in signature]
+        traced = tf.function(function, signature, autograph=False)
+        output = traced(*map(tf.constant, arguments)).numpy()
+        known |= {"sample": {"x": output}, "encode": {"z": output}}.get(name, {})
+        values |= {f"{name}/{s.name}": a for s, a in zip(signature, arguments, strict=True)}
+        values[f"{name}/output"] = output
+    return values
+
+
+def _float32_clone(model):
+    """Builds the same model with float32 computation and copies the weights."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        clone = type(model).from_config(model.get_config())
+    finally:
+        keras.config.set_dtype_policy(policy)
+    clone.set_weights(model.get_weights())
+    return clone
+
+
+def _run_as_stranger(folder):
+    """Runs zoo/golden.py on a SavedModel in a process of its own; returns what it measured."""
+    done = subprocess.run(
+        [sys.executable, "-P", golden.__file__, str(folder)], capture_output=True, text=True
+    )
+    if done.returncode:
+        raise ArtefactError(
+            "The SavedModel does not give what the model gives, and was not kept:"
+            f" {done.stderr.strip().splitlines()[-1]}"
+        )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _assertion(error):
+    """Cuts the sentence of `GenerativeModel`'s checks out of TensorFlow's message."""
+    text = error.message
+    for start in ("Data must be", "Labels must be"):
+        with contextlib.suppress(ValueError):
+            return text[text.index(start) :].splitlines()[0].rstrip("'\"]").split("'")[0]
+    return text.splitlines()[0]

@@ -1,0 +1,515 @@
+"""A training run: a folder in which `model.fit` can stop at any step and go on, bit for bit.
+
+    run.json          the recipe, which a resume may not change, and what it ran on
+    metrics.jsonl     a line an epoch
+    samples/          a grid of samples now and then, always of the same seed
+    events/           the same for TensorBoard
+    checkpoints/      step-…: the newest two and the best by validation loss
+    saved_model/      the SavedModel of the best checkpoint, at the end
+
+Everything that a step depends on is a weight (the parameters, every optimizer's slots, the step,
+the running metrics) or a pure function of the seed and the step (the noise, the order of the data).
+"""
+
+import contextlib
+import errno
+import json
+import math
+import os
+import platform
+import signal
+import threading
+import time
+from importlib import metadata
+from pathlib import Path
+
+import filelock
+import keras
+import tensorflow as tf
+
+from zoo import checkpoints, images, saving
+from zoo.errors import ArtefactError, InputError, TrainingError
+
+__all__ = ["Interrupted", "train"]
+
+GRIDS = 10  # grids of samples in a whole run, about
+COMMIT_SECONDS = 300  # at most this much work is lost to a power cut
+MEASURED = 10  # steps after which the time of a run is told
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Interrupted(BaseException):
+    """Training was asked to stop by a signal, and has committed its last step.
+
+    Args:
+      number: the signal.
+      step: the step it stopped at.
+    """
+
+    def __init__(self, number, step):
+        super().__init__(f"stopped at step {step}")
+        self.number, self.step = number, step
+
+
+def train(
+    model,
+    data,
+    run,
+    *,
+    epochs=None,
+    batch_size=None,
+    seed=0,
+    resume=False,
+    jit=None,
+    name=None,
+    source=None,
+    command=None,
+    callbacks=(),
+    say=print,
+    dry_run=False,
+):
+    """Trains a model by `model.fit` in a run folder, and exports the best checkpoint.
+
+    Args:
+      model: GenerativeModel; it is compiled here.
+      data: (train, validation, …) as `zoo.load_dataset` returns them.
+      run: path of the folder of the run; made, or with `resume` gone on with.
+      epochs: int; passes over the training data. Default: the model's recipe.
+      batch_size: int. Default: the model's recipe.
+      seed: int; decides the noise and the order of the data.
+      resume: whether to go on from the newest good checkpoint of the run. The recipe must be the
+        same, but for more epochs.
+      jit: whether XLA compiles the step; None lets Keras choose (yes on a GPU, no on a CPU).
+      name: str, the model's name in the registry. Default: the class name in lower case.
+      source: dict, how the data was asked for. Default: its name.
+      command: str, what the user typed.
+      callbacks: more Keras callbacks.
+      say: function of a str, told what happens.
+      dry_run: whether to do one step of everything and stop.
+
+    Returns:
+      Path of the SavedModel.
+
+    Raises:
+      InputError: if data, model and run do not go together.
+      TrainingError: if a logged quantity is not finite, or memory or disk is full.
+      Interrupted: on SIGINT or SIGTERM, after a commit.
+    """
+    training, validation = data[:2]
+    _check_match(model, training)
+    run = Path(run)
+    batch_size = min(batch_size or model.recipe.get("batch_size", 64), len(training))
+    recipe = {
+        "model": name or type(model).__name__.lower(),
+        "options": json.loads(json.dumps(model.get_config())),
+        "data": {
+            **(source or {"name": training.name}),
+            "fingerprint": training.fingerprint,
+            "validation_fingerprint": validation.fingerprint,
+        },
+        "epochs": epochs or model.recipe.get("epochs", 1),
+        "batch_size": batch_size,
+        "seed": seed,
+    }
+    steps = 1 if dry_run else len(training) // batch_size
+    model.compile(total_steps=steps * recipe["epochs"])
+    if jit is not None:
+        model.jit_compile = jit
+    held_out = validation.batches(batch_size, labels=model.num_classes > 0)
+    with _locked(run, resume), _told_of_full_disk(run), _signals(say) as signals:
+        if resume:
+            _check_recipe(read_run(run)["recipe"], recipe)
+        description = {"recipe": recipe, "environment": environment(model), "command": command}
+        checkpoints.write_json(run / "run.json", description)
+        loop = _Run(model, run, steps, recipe["epochs"], signals, say)
+        loop.begin(seed)
+        while (step := int(model.step)) < loop.total:
+            # A begun epoch is ended first: `fit` has no other way into the middle of one.
+            epoch, done = divmod(step, steps)
+            model.fit(
+                training.stream(batch_size, seed, first_step=step, labels=model.num_classes > 0),
+                validation_data=held_out.take(1) if dry_run else held_out,
+                initial_epoch=epoch,
+                epochs=epoch + 1 if done else recipe["epochs"],
+                steps_per_epoch=steps - done,
+                callbacks=[loop, *callbacks],
+                shuffle=False,
+                verbose=0,
+            )
+        record = restore(model, run, say=say)
+        return _export(model, run, description, training, record, loop.seconds)
+
+
+def read_run(run):
+    """Returns what run.json of a run says: {"recipe": …, "environment": …, "command": …}.
+
+    Raises:
+      InputError: if the folder is not a run.
+      ArtefactError: if run.json is damaged.
+    """
+    path = Path(run) / "run.json"
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"Expected a run, a folder with a run.json. Received: {run}") from None
+    except ValueError as error:
+        raise ArtefactError(f"{path} is damaged: {error}.") from None
+
+
+def read_metrics(run):
+    """Returns metrics.jsonl of a run as a list of dicts; a torn last line is left out."""
+    path = Path(run) / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def restore(model, run, say=print):
+    """Loads the best checkpoint of a run, by validation loss, else the newest, into a model.
+
+    Args:
+      model: GenerativeModel, compiled.
+      run: path of the run.
+      say: function of a str, told of damaged checkpoints.
+
+    Returns:
+      The record of the checkpoint: {"step": …, "logs": …, …}.
+
+    Raises:
+      ArtefactError: if there is no whole checkpoint, or it does not fit the model.
+    """
+    parent = Path(run) / "checkpoints"
+    return _load(model, parent, _best_first(parent), say)
+
+
+def environment(model):
+    """Returns what a run may change when it is resumed: versions, device, precision, jit."""
+    packages = ("keras-genzoo", "tensorflow", "keras", "tensorflow-probability", "numpy")
+    gpus = tf.config.list_physical_devices("GPU")
+    details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            **{package: metadata.version(package) for package in packages},
+        },
+        "device": details.get("device_name", "GPU") if gpus else f"CPU, {os.cpu_count()} cores",
+        "precision": model.dtype_policy.name,
+        "jit": bool(model.jit_compile),
+    }
+
+
+def duration(seconds):
+    """Writes seconds for people: 42 s, 7 min 3 s, 2 h 5 min."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+class _Run(keras.callbacks.Callback):
+    """Commits, logs, draws, and watches for non-finite values and signals, between two steps."""
+
+    def __init__(self, model, run, steps, epochs, signals, say):
+        super().__init__()
+        self.set_model(model)
+        self.run, self.checkpoints, self.log = run, run / "checkpoints", run / "metrics.jsonl"
+        self.steps, self.epochs, self.total = steps, epochs, steps * epochs
+        self.signals, self.say = signals, say
+        self._metrics_of_begun_epoch = None
+        self._timed = None
+        self._sample = saving.sampler(model)
+
+    @property
+    def step(self):
+        return int(self.model.step)
+
+    @property
+    def seconds(self):
+        return time.monotonic() - self._clock
+
+    def begin(self, seed):
+        """Restores the newest good checkpoint, or commits step 0."""
+        (self.run / "samples").mkdir(exist_ok=True)
+        self.events = tf.summary.create_file_writer(str(self.run / "events"))
+        self._clock = self._committed = time.monotonic()
+        record = _load(
+            self.model, self.checkpoints, _newest_first(self.checkpoints), self.say, True
+        )
+        if record is None:
+            self.model.run_seed.assign(seed)
+            self.log.write_text("")
+            self._commit({})
+            return
+        os.truncate(self.log, record["log_length"])
+        self._clock -= record["seconds"]
+        # `fit` clears the metrics as it begins; on_epoch_begin puts these back.
+        self._metrics_of_begun_epoch = [v.numpy() for v in self._metric_variables()]
+        self.say(f"Resuming at step {self.step:,} of {self.total:,}.")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self.step % self.steps:
+            values = self._metrics_of_begun_epoch
+            for variable, value in zip(self._metric_variables(), values, strict=True):
+                variable.assign(value)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._check_finite(logs)
+        self._tell_time()
+        late = time.monotonic() - self._committed > COMMIT_SECONDS
+        if self.step % self.steps and (late or self.signals):
+            self._commit({})
+            self._stop_if_asked()
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = {key: float(value) for key, value in logs.items()}
+        self._check_finite(logs)
+        self._write_log(epoch + 1, logs)
+        if (epoch + 1) % math.ceil(self.epochs / GRIDS) == 0 or epoch + 1 == self.epochs:
+            self._draw()
+        self._commit(logs)
+        shown = "  ".join(f"{key} {value:.4g}" for key, value in logs.items())
+        self.say(f"epoch {epoch + 1}/{self.epochs}  {shown}  (saved step {self.step:,})")
+        self._stop_if_asked()
+
+    def _check_finite(self, logs):
+        for key, value in logs.items():
+            if not math.isfinite(value):
+                self._fail(f"{key} is {value}")
+
+    def _fail(self, what):
+        raise TrainingError(
+            f"{what} at step {self.step:,}. The last good checkpoint is"
+            f" {next(iter(_newest_first(self.checkpoints)), 'none')} in {self.checkpoints}."
+            " Try a smaller learning rate."
+        )
+
+    def _stop_if_asked(self):
+        if self.signals:
+            raise Interrupted(self.signals[0], self.step)
+
+    def _tell_time(self):
+        now = time.monotonic()
+        if self._timed is None:  # the first step is traced and compiled
+            self._timed = (self.step, now)
+        elif self.step == self._timed[0] + MEASURED:
+            each = (now - self._timed[1]) / MEASURED
+            left = duration(each * (self.total - self.step))
+            self.say(f"Expected time: {left}, at {1 / each:.1f} steps/s.")
+
+    def _write_log(self, epoch, logs):
+        line = {"epoch": epoch, "step": self.step, "seconds": round(self.seconds, 1), **logs}
+        with self.log.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        for key, value in logs.items():
+            self._write_event(key, simple_value=value)
+
+    def _draw(self):
+        path = self.run / "samples" / f"step-{self.step:08}.png"
+        images.save_grid(path, self._sample(saving.SAMPLES, saving.SAMPLE_SEED))
+        picture = tf.compat.v1.Summary.Image(encoded_image_string=path.read_bytes())
+        self._write_event("samples", image=picture)
+
+    def _write_event(self, tag, **value):
+        # tf.summary.scalar needs the package tensorboard; writing for it does not.
+        summary = tf.compat.v1.Summary(value=[tf.compat.v1.Summary.Value(tag=tag, **value)])
+        with self.events.as_default():
+            tf.summary.experimental.write_raw_pb(summary.SerializeToString(), step=self.step)
+            self.events.flush()
+
+    def _commit(self, logs):
+        for variable in self.model.variables:
+            if variable.dtype != "int64" and not tf.reduce_all(tf.math.is_finite(variable.value)):
+                self._fail(f"{variable.path} is not finite")
+        record = {
+            "step": self.step,
+            "logs": logs,
+            "log_length": self.log.stat().st_size,
+            "seconds": round(self.seconds, 1),
+        }
+        checkpoints.commit(
+            self.checkpoints / f"step-{self.step:08}",
+            lambda path: _checkpoint(self.model).write(str(path / "variables")),
+            record,
+        )
+        wanted = {*_newest_first(self.checkpoints)[:2], _best_first(self.checkpoints)[0]}
+        checkpoints.prune(self.checkpoints, wanted)
+        self._committed = time.monotonic()
+
+    def _metric_variables(self):
+        return [variable for metric in self.model.metrics for variable in metric.variables]
+
+
+def _checkpoint(model):
+    """Names all that training changes: weights, optimizers' slots and the running metrics."""
+    return tf.train.Checkpoint(model=model, metrics=model.metrics)
+
+
+def _load(model, parent, names, say, or_none=False):
+    folder, record = checkpoints.first_good(parent, names, say)
+    if folder is None:
+        if or_none:
+            return None
+        raise ArtefactError(f"Expected a checkpoint in {parent}, which has none that is whole.")
+    try:
+        _checkpoint(model).read(str(folder / "variables")).assert_consumed()
+    except (AssertionError, ValueError) as error:
+        raise ArtefactError(
+            f"{folder} does not fit the model: {str(error).splitlines()[0]}"
+        ) from None
+    return record
+
+
+def _newest_first(parent):
+    return checkpoints.sealed(parent)[::-1]
+
+
+def _best_first(parent):
+    """Orders checkpoints by validation loss; those without one, as in mid-epoch, come last."""
+
+    def loss(name):
+        try:
+            record = json.loads((parent / name / checkpoints.MANIFEST).read_text())
+            return record["logs"].get("val_loss", math.inf)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return math.inf  # damaged: whoever loads it finds out and says so
+
+    return sorted(_newest_first(parent), key=loss)
+
+
+def _check_match(model, training):
+    name = type(model).__name__
+    if tuple(training.shape) != tuple(model.shape):
+        raise InputError(
+            f"Expected images of shape {model.shape}, as {name} was made for."
+            f" Received: {training.name} with {training.shape}"
+        )
+    if training.levels != model.levels:
+        advice = "Binarise the data (binarize=True)" if model.levels == 2 else "Use other data"
+        raise InputError(
+            f"Expected data of {model.levels} levels, as {name} was made for. {advice}, or make the"
+            f" model with levels={training.levels}. Received: {training.name} with"
+            f" {training.levels} levels"
+        )
+    if model.num_classes and model.num_classes != training.num_classes:
+        raise InputError(
+            f"Expected labels of {model.num_classes} classes, as {name} was made for."
+            f" Received: {training.name} with {training.num_classes}"
+        )
+
+
+def _check_recipe(old, new):
+    """Refuses a recipe that differs from the one of the run in more than more epochs."""
+    if new["epochs"] >= old["epochs"]:
+        old = {**old, "epochs": new["epochs"]}
+    changed = [f"{key}: {a!r} -> {b!r}" for key, a, b in _differences(old, new)]
+    if changed:
+        raise InputError(
+            "A resumed run keeps its recipe, but for more epochs. Changed: " + "; ".join(changed)
+        )
+
+
+def _differences(old, new, prefix=""):
+    for key in sorted({*old, *new}):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            yield from _differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            yield prefix + key, a, b
+
+
+@contextlib.contextmanager
+def _locked(run, resume):
+    """Holds the folder of a run for this process alone."""
+    if not resume and run.exists() and any(run.iterdir()):
+        raise InputError(
+            f"Expected a new or empty folder for the run; go on with it by --resume {run}."
+            f" Received: {run}"
+        )
+    if resume:
+        read_run(run)
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(run / ".lock", timeout=0)
+        lock.acquire()
+    except filelock.Timeout:
+        raise InputError(f"Another process is training in {run}: wait for it or stop it.") from None
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        raise InputError(
+            f"Expected a folder that can be written. Received: {run} ({error})"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _told_of_full_disk(run):
+    """Turns what a full disk or memory raises into one sentence; what was committed is whole."""
+    advice = f"What was saved is whole; go on with: zoo train --resume {run}"
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise TrainingError(f"The disk is full ({error}). Make room. {advice}") from None
+    except tf.errors.ResourceExhaustedError as error:
+        reason = error.message.splitlines()[0]
+        if "space" in reason or "File too large" in reason:
+            raise TrainingError(f"The disk is full ({reason}). Make room. {advice}") from None
+        raise TrainingError(
+            f"Out of memory ({reason}). Start again with a smaller --batch-size."
+        ) from None
+
+
+@contextlib.contextmanager
+def _signals(say):
+    """Yields a list to which SIGINT and SIGTERM append their number; a second one stops at once."""
+    received = []
+
+    def receive(number, frame):
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+        say("Stopping after this step; once more stops at once.")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    old = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _export(model, run, description, training, record, seconds):
+    """Puts the SavedModel in the run, with a card that says where it comes from."""
+    folder = run / "saved_model"
+    recipe = description["recipe"]
+    card = {
+        **description,
+        "model": recipe["model"],
+        "dataset": training.name,
+        "class_names": list(training.class_names),
+        "seed": recipe["seed"],
+        "step": record["step"],
+        "training_seconds": round(seconds, 1),
+    }
+    aside = folder.with_name(".tmp-replaced")
+    checkpoints.remove(aside)
+    if folder.exists():
+        folder.rename(aside)
+    try:
+        saving.export(model, folder, card)
+    except BaseException:
+        if aside.exists():
+            aside.rename(folder)
+        raise
+    checkpoints.remove(aside)
+    return folder
