@@ -49,8 +49,9 @@ _DATA = Path(__file__).parent / "data"
 _SPLITS = ("train", "validation", "test")
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"}
 _GREY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"}
-_PROBE_SECONDS = 5.0
+_PROBE_SECONDS = 4.0
 _SHUFFLE_ROUNDS = 8  # with TensorFlow's default of 4, successive epochs correlate by 0.8
+_ORIENTATION = 0x0112  # in EXIF
 _WINDOW = 8192  # encoded images of a streamed set that are shuffled together
 
 
@@ -93,7 +94,7 @@ def load_dataset(name, size=None, binarize=False):
 
         if name.split("/")[0] in tfds.list_builders(with_community_datasets=False):
             return _load_tfds(name, size, binarize)  # dataset/config, as in emnist/letters
-    raise InputError(f"There is no such folder or file. Received: {path}")
+    raise InputError(f"There is no such folder or file. Received: {name}")
 
 
 def list_datasets():
@@ -258,39 +259,43 @@ class _ArraySplit(Split):
         return _drawn_once(self._images, self.split) if self._afresh else self._images
 
     @functools.cached_property
-    def _tensors(self):
-        """The images as kept and as presented, and the labels: graphs refer to them, not copy."""
+    def _kept_tensor(self):
+        return _on_cpu(self._images)
+
+    @functools.cached_property
+    def _presented_tensor(self):
+        return _on_cpu(self._presented) if self._afresh else self._kept_tensor
+
+    def _reader(self, presented=False):
+        """Makes int64 [b] -> (uint8 [b, *shape], int32 [b] or None).
+
+        Its tensors are made before any graph that reads them, which then refers to them.
+        """
         import tensorflow as tf
 
-        with tf.device("CPU:0"):
-            kept = tf.convert_to_tensor(self._images)
-            presented = tf.convert_to_tensor(self._presented) if self._afresh else kept
-            labels = None if self._labels is None else tf.convert_to_tensor(self._labels)
-        return kept, presented, labels
-
-    def _gather(self, index, presented=False):
-        """Reads uint8 [b, *shape] and int32 [b] (or None)."""
-        import tensorflow as tf
-
+        labels = None if self._labels is None else _on_cpu(self._labels)
         if isinstance(self._images, _Files):
-            images = tf.numpy_function(self._images.read, [index], tf.uint8, stateful=False)
-            images = tf.ensure_shape(images, (None, *self.shape))
-            return images, None if self._labels is None else tf.gather(self._labels, index)
-        kept, drawn, labels = self._tensors
-        images = tf.gather(drawn if presented else kept, index)
-        return images, None if labels is None else tf.gather(labels, index)
+
+            def read(index):
+                images = tf.numpy_function(self._images.read, [index], tf.uint8, stateful=False)
+                return tf.ensure_shape(images, (None, *self.shape))
+
+        else:
+            read = functools.partial(
+                tf.gather, self._presented_tensor if presented else self._kept_tensor
+            )
+        return lambda index: (read(index), None if labels is None else tf.gather(labels, index))
 
     def batches(self, batch_size, labels=False):
         import tensorflow as tf
 
         self._check(batch_size, self._labels is not None, labels)
-        if not isinstance(self._images, _Files):
-            _ = self._tensors  # made here: a tensor made while tracing belongs to the graph
+        read = self._reader(presented=True)
 
         def batch(step):
             first = step * batch_size
             last = tf.minimum(first + batch_size, len(self))
-            images, y = self._gather(tf.range(first, last), presented=True)
+            images, y = read(tf.range(first, last))
             x = self._scaled(images)
             return (x, y) if labels else x
 
@@ -303,15 +308,14 @@ class _ArraySplit(Split):
         from zoo import random
 
         self._check(batch_size, self._labels is not None, labels, first_step)
-        if not isinstance(self._images, _Files):
-            _ = self._tensors
+        read = self._reader()
         order, noise = _seed(seed, "order"), tf.constant(_seed(seed, "noise"), tf.int32)
         count = len(self)
 
         def batch(step):
             first = step * batch_size
             positions = first + tf.range(batch_size, dtype=tf.int64)
-            images, y = self._gather(_shuffled(positions % count, count, order, positions // count))
+            images, y = read(_shuffled(positions % count, count, order, positions // count))
             if self._afresh:
                 x = random.bernoulli(noise, first, tf.cast(images, tf.float32) / 255.0)
             else:
@@ -473,6 +477,13 @@ def _fingerprint(chunks, labels, shape, levels, afresh=False):
     return digest.hexdigest()
 
 
+def _on_cpu(array):
+    import tensorflow as tf
+
+    with tf.device("CPU:0"):
+        return tf.convert_to_tensor(array)
+
+
 def _deterministic(dataset):
     import tensorflow as tf
 
@@ -612,7 +623,7 @@ def _load_tfds(name, size, binarize):
     builder = _builder(name)
     shape, num_classes, class_names = _features(builder, name)
     notes = []
-    if not builder.is_prepared():
+    if not _is_prepared(builder):
         _download(builder, name)
         notes.append(f"downloaded to {builder.data_dir}")
     counts = {key: split.num_examples for key, split in builder.info.splits.items()}
@@ -662,12 +673,16 @@ def _builder(name):
         raise _unknown(name, tfds.list_builders(with_community_datasets=False)) from None
     except Exception as error:
         raise InputError(f"TFDS cannot make {name}: {_line(error)}") from error
-    if not builder.is_prepared() and ":" not in name:
+    if not _is_prepared(builder) and ":" not in name:
         try:
             builder = tfds.builder(f"{name}:*.*.*", data_dir=data_dir)
         except Exception:  # no version is prepared: the newest will be
             return builder
     return builder
+
+
+def _is_prepared(builder):
+    return (builder.data_path / "dataset_info.json").exists()  # as TFDS, which warns besides
 
 
 def _unknown(name, builders):
@@ -691,10 +706,10 @@ def _features(builder, name):
             f"A dataset must have an `image` feature. Received: {name} with "
             f"{', '.join(features) or type(builder.info.features).__name__}"
         )
-    if image.dtype != "uint8" or image.shape[-1] not in (1, 3):
+    dtype = image.np_dtype.__name__
+    if dtype != "uint8" or image.shape[-1] not in (1, 3):
         raise InputError(
-            f"Images must be 8-bit with 1 or 3 channels; those of {name} are "
-            f"{image.dtype} {image.shape}"
+            f"Images must be 8-bit with 1 or 3 channels; those of {name} are {dtype} {image.shape}"
         )
     label = features.get("label")
     if not isinstance(label, tfds.features.ClassLabel) or not label.num_classes:
@@ -724,17 +739,21 @@ def _records(builder, instruction, with_labels):
     """Gives {"image": encoded string [], "label": int64 []} in the order of the files."""
     import tensorflow_datasets as tfds
 
-    wanted = {"image": True, "label": True} if with_labels else {"image": True}
-    return builder.as_dataset(
+    wanted = ("image", "label") if with_labels else ("image",)
+    encoded = {
+        key: tfds.decode.SkipDecoding()
+        for key, feature in builder.info.features.items()
+        if isinstance(feature, tfds.features.Image)
+    }
+    records = builder.as_dataset(
         split=instruction,
         shuffle_files=False,
-        decoders=tfds.decode.PartialDecoding(
-            wanted, decoders={"image": tfds.decode.SkipDecoding()}
-        ),
+        decoders=encoded,
         read_config=tfds.ReadConfig(
             try_autocache=False, interleave_cycle_length=1, skip_prefetch=True
         ),
     )
+    return records.map(lambda record: {key: record[key] for key in wanted})
 
 
 def _decoder(builder, size):
@@ -797,12 +816,11 @@ def _download(builder, name):
         f"with --data PATH"
     )
     urls = [url for url in builder.url_infos if url.startswith("http")]
-    host = (urls or ["https://storage.googleapis.com"])[0]
-    fault = _unreachable(host)
+    fault = _unreachable(urls[0] if urls else "https://storage.googleapis.com")
     if fault:
-        where = builder.data_dir
         raise InputError(
-            f"{name} is not prepared in {where} and cannot be downloaded ({fault}): {advice}."
+            f"{name} is not prepared in {builder.data_dir} and cannot be downloaded ({fault}): "
+            f"{advice}."
         )
     try:
         builder.download_and_prepare()
@@ -884,9 +902,9 @@ def _load_folder(folder, size, binarize):
         image = _decode(path, shape[-1], size)
         return image // 255 if levels == 2 else image
 
-    for key in ("test", "validation"):
-        if key not in groups:
-            groups[key], groups["train"] = _held_out(groups["train"])
+    for key, held_out in _held_out(groups, len(groups["train"])):
+        count = len(groups["train"]) - held_out
+        groups[key], groups["train"] = groups["train"][count:], groups["train"][:count]
     large = len(files) * math.prod(shape) > MAX_BYTES_IN_MEMORY
     if large and binarize:
         raise InputError(
@@ -980,10 +998,9 @@ def _probe(folder, files, size):
         except Exception:  # Pillow's readers raise anything on a damaged file
             bad.append(path)
             continue
-        if header is None or header[0] * header[1] > MAX_PIXELS:
+        if header is None:
             raise InputError(
-                f"An image must have at most {MAX_PIXELS // 10**6} million pixels. "
-                f"Received: {path}" + (f" of {header[0]}x{header[1]}" if header else "")
+                f"An image must have at most {MAX_PIXELS // 10**6} million pixels. Received: {path}"
             )
         height, width, mode, has_alpha = header
         transparent += has_alpha
@@ -1022,7 +1039,7 @@ def _probe(folder, files, size):
 
 
 def _header(path):
-    """Reads (height, width, mode, has alpha) of the upright image; None if absurdly large."""
+    """Reads (height, width, mode, has alpha) of the upright image; None if it is too large."""
     from PIL import Image
 
     with warnings.catch_warnings():
@@ -1030,7 +1047,12 @@ def _header(path):
         try:
             with Image.open(path) as image:
                 width, height = image.size
-                if image.getexif().get(0x0112, 1) >= 5:  # Orientation: turned by 90 degrees
+                if width * height > MAX_PIXELS:
+                    return None
+                # Where a PNG has no EXIF up front, Pillow would decode it all to look for some.
+                if (image.format != "PNG" or "exif" in image.info) and (
+                    image.getexif().get(_ORIENTATION, 1) >= 5  # turned by 90 degrees
+                ):
                     width, height = height, width
                 return height, width, image.mode, image.has_transparency_data
         except Image.DecompressionBombError:
@@ -1094,7 +1116,7 @@ def _read_groups(folder, groups, shape, read, with_labels, large):
 
 
 def _unreadable(folder, bad):
-    some = ", ".join(str(path.relative_to(folder)) for path in bad[:3])
+    some = ", ".join(sorted(str(path.relative_to(folder)) for path in bad)[:3])
     more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
     return InputError(
         f"{len(bad)} image{'s' * (len(bad) != 1)} in {folder} cannot be read (damaged, or not an "
@@ -1168,13 +1190,13 @@ def _stored(path):
     try:
         with path.open("rb") as file:
             magic = file.read(6)
-        if magic[:4] not in (b"PK\x03\x04", b"PK\x05\x06") and magic != b"\x93NUMPY":
-            raise InputError(f"Not a file of NumPy arrays (damaged, or a pickle). Received: {path}")
-        stored = np.load(path, allow_pickle=False)
-        if isinstance(stored, np.ndarray):
-            return {"images": stored}
-        with stored:
-            return {key: stored[key] for key in stored.files}
+            if magic[:4] not in (b"PK\x03\x04", b"PK\x05\x06") and magic != b"\x93NUMPY":
+                raise InputError(
+                    f"Not a file of NumPy arrays (damaged, or a pickle). Received: {path}"
+                )
+            file.seek(0)
+            stored = np.load(file, allow_pickle=False)
+            return {"images": stored} if isinstance(stored, np.ndarray) else dict(stored)
     except ValueError as error:
         if isinstance(error, InputError):
             raise
@@ -1246,29 +1268,24 @@ def _checked_labels(path, key, stored, count):
 
 def _carved_arrays(path, parts):
     """Holds out the splits that are missing, from a fixed shuffled order; given ones stay as is."""
-    source = "all" if "all" in parts else "train"
-    missing = [key for key in ("test", "validation") if key not in parts]
-    images, labels = parts[source]
+    if "all" in parts:
+        parts["train"] = parts.pop("all")
+    images, labels = parts["train"]
     _check_enough(len(images), path)
-    if not missing:
-        return parts
-    order = _philox("order of a file").random_raw(len(images)).argsort(kind="stable")
-    sections, rest = {key: None for key in parts if key != source}, order
-    for key in missing:
-        sections[key], rest = _held_out(rest)
-    sections["train"] = rest
-    return {
-        key: parts[key]
-        if index is None
-        else (images[index], None if labels is None else labels[index])
-        for key, index in sections.items()
-    }
+    index = _philox("order of a file").random_raw(len(images)).argsort(kind="stable")
+    sections = {}
+    for key, held_out in _held_out(parts, len(images)):
+        index, sections[key] = index[:-held_out], index[-held_out:]
+    if sections:
+        sections["train"] = index
+    for key, chosen in sections.items():
+        parts[key] = (images[chosen], None if labels is None else labels[chosen])
+    return parts
 
 
-def _held_out(items):
-    """Splits off the last tenth: (that, the rest)."""
-    count = max(1, len(items) // 10)
-    return items[-count:], items[:-count]
+def _held_out(parts, count):
+    """Plans what to take from the end of train: [(split that is missing, number of images)]."""
+    return [(key, max(1, count // 10)) for key in ("test", "validation") if key not in parts]
 
 
 def _check_enough(count, path):

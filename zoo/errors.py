@@ -1,4 +1,4 @@
-"""The errors that are for people: one clear line each, and the exit code the command line ends with."""
+"""The errors that are for people: one clear line each, and the exit code that `zoo` ends with."""
 
 
 class ZooError(Exception):

@@ -68,8 +68,8 @@ def export(model, folder, card=None):
 
     def write(aside):
         archive = keras.export.ExportArchive()
-        for name, (function, signature) in endpoints.items():
-            archive.add_endpoint(name, function, signature)
+        for name, function in endpoints.items():
+            archive.add_endpoint(name, function)
         archive.write_out(str(aside), verbose=False)
         np.savez(aside / "golden.npz", **_golden_values(clone, endpoints))
         draw = sampler(clone)
@@ -201,7 +201,7 @@ class SavedModel:
                 values["labels"] = self._check_labels(labels, n)
             elif labels is not None:
                 raise InputError(
-                    f"{self.name} was trained without labels: none can be given. Received: {labels=}"
+                    f"{self.name} was trained without labels, so takes none. Received: {labels=}"
                 )
         if "seed" in values:
             values["seed"] = as_seed(values["seed"])
@@ -235,7 +235,7 @@ def as_seed(seed):
 
 
 def sampler(model):
-    """Returns a function (n, seed, first=0) -> n samples, of all the labels in turn, traced once."""
+    """Returns a function (n, seed, first=0) -> n samples, of all labels in turn, traced once."""
 
     @tf.function(autograph=False, reduce_retracing=True)
     def draw(n, seed, labels, first):
@@ -268,7 +268,7 @@ _DTYPES = {name: tf.int32 for name in ("num_samples", "seed", "labels", "first")
 
 
 def _endpoints(model):
-    """Returns {name: (function of tensors, their TensorSpecs)} for all that a model can do."""
+    """Returns {name: tf.function, traced} for all that a model can do."""
 
     def spec(name):
         if name in ("x", "mask"):
@@ -280,11 +280,12 @@ def _endpoints(model):
     endpoints = {}
     for name in model.capabilities():
         names = [p.name for p in _ARGUMENTS[name] if p.name != "labels" or model.num_classes]
-        signature = [spec(n) for n in names]
-        endpoints[name] = (_positional(getattr(model, name), names), signature)
+        function = _positional(getattr(model, name), names)
+        function = tf.function(function, [spec(n) for n in names], autograph=False)
+        endpoints[name] = function
+        traced = function.get_concrete_function()
         if name == "encode":
-            function = tf.function(endpoints[name][0], signature, autograph=False)
-            latents = function.get_concrete_function().structured_outputs
+            latents = traced.structured_outputs
     return endpoints
 
 
@@ -308,12 +309,11 @@ def _golden_values(model, endpoints, n=4):
         "labels": np.arange(n, dtype=np.int32) % max(1, model.num_classes),
         "mask": np.ones((n, *model.shape), np.float32),
     }
-    for name, (function, signature) in endpoints.items():
-        arguments = [known[spec.name] for spec in signature]
-        traced = tf.function(function, signature, autograph=False)
-        output = traced(*map(tf.constant, arguments)).numpy()
+    for name, function in endpoints.items():
+        arguments = {spec.name: known[spec.name] for spec in function.input_signature}
+        output = function.get_concrete_function()(*map(tf.constant, arguments.values())).numpy()
         known |= {"sample": {"x": output}, "encode": {"z": output}}.get(name, {})
-        values |= {f"{name}/{s.name}": a for s, a in zip(signature, arguments, strict=True)}
+        values |= {f"{name}/{key}": value for key, value in arguments.items()}
         values[f"{name}/output"] = output
     return values
 

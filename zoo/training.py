@@ -27,10 +27,10 @@ import filelock
 import keras
 import tensorflow as tf
 
-from zoo import checkpoints, images, saving
+from zoo import checkpoints, images, runs, saving
 from zoo.errors import ArtefactError, InputError, TrainingError
 
-__all__ = ["Interrupted", "train"]
+__all__ = ["Interrupted", "export_run", "train"]
 
 GRIDS = 10  # grids of samples in a whole run, about
 COMMIT_SECONDS = 300  # at most this much work is lost to a power cut
@@ -104,10 +104,11 @@ def train(
         "options": json.loads(json.dumps(model.get_config())),
         "data": {
             **(source or {"name": training.name}),
+            "class_names": list(training.class_names),
             "fingerprint": training.fingerprint,
             "validation_fingerprint": validation.fingerprint,
         },
-        "epochs": epochs or model.recipe.get("epochs", 1),
+        "epochs": 1 if dry_run else epochs or model.recipe.get("epochs", 1),
         "batch_size": batch_size,
         "seed": seed,
     }
@@ -118,7 +119,7 @@ def train(
     held_out = validation.batches(batch_size, labels=model.num_classes > 0)
     with _locked(run, resume), _told_of_full_disk(run), _signals(say) as signals:
         if resume:
-            _check_recipe(read_run(run)["recipe"], recipe)
+            _check_recipe(runs.read_run(run)["recipe"], recipe)
         description = {"recipe": recipe, "environment": environment(model), "command": command}
         checkpoints.write_json(run / "run.json", description)
         loop = _Run(model, run, steps, recipe["epochs"], signals, say)
@@ -136,49 +137,54 @@ def train(
                 shuffle=False,
                 verbose=0,
             )
-        record = restore(model, run, say=say)
-        return _export(model, run, description, training, record, loop.seconds)
+        return export_run(model, run, say=say)
 
 
-def read_run(run):
-    """Returns what run.json of a run says: {"recipe": …, "environment": …, "command": …}.
-
-    Raises:
-      InputError: if the folder is not a run.
-      ArtefactError: if run.json is damaged.
-    """
-    path = Path(run) / "run.json"
-    try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"Expected a run, a folder with a run.json. Received: {run}") from None
-    except ValueError as error:
-        raise ArtefactError(f"{path} is damaged: {error}.") from None
-
-
-def read_metrics(run):
-    """Returns metrics.jsonl of a run as a list of dicts; a torn last line is left out."""
-    path = Path(run) / "metrics.jsonl"
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
-
-
-def restore(model, run, say=print):
-    """Loads the best checkpoint of a run, by validation loss, else the newest, into a model.
+def export_run(model, run, folder=None, say=print):
+    """Exports the best checkpoint of a run, by validation loss, or the newest where there is none.
 
     Args:
-      model: GenerativeModel, compiled.
+      model: GenerativeModel, made as the recipe of the run says; its weights are replaced.
       run: path of the run.
+      folder: path that must not exist. Default: saved_model in the run, which is replaced.
       say: function of a str, told of damaged checkpoints.
 
     Returns:
-      The record of the checkpoint: {"step": …, "logs": …, …}.
+      Path of the SavedModel.
 
     Raises:
+      InputError: if run is none, or folder exists.
       ArtefactError: if there is no whole checkpoint, or it does not fit the model.
     """
-    parent = Path(run) / "checkpoints"
-    return _load(model, parent, _best_first(parent), say)
+    run = Path(run)
+    description = runs.read_run(run)
+    if not model.compiled:
+        model.compile(total_steps=1)
+    parent = run / "checkpoints"
+    record = _load(model, parent, _best_first(parent), say)
+    if record is None:
+        raise ArtefactError(f"Expected a checkpoint in {parent}, which has none that is whole.")
+    log = runs.read_metrics(run)
+    card = {
+        **description,
+        "model": description["recipe"]["model"],
+        "step": record["step"],
+        "training_seconds": log[-1]["seconds"] if log else 0.0,
+    }
+    if folder:
+        return saving.export(model, folder, card)
+    folder, aside = run / "saved_model", run / ".tmp-saved_model"
+    checkpoints.remove(aside)
+    if folder.exists():
+        folder.rename(aside)
+    try:
+        saving.export(model, folder, card)
+    except BaseException:
+        if aside.exists():
+            aside.rename(folder)
+        raise
+    checkpoints.remove(aside)
+    return folder
 
 
 def environment(model):
@@ -232,9 +238,7 @@ class _Run(keras.callbacks.Callback):
         (self.run / "samples").mkdir(exist_ok=True)
         self.events = tf.summary.create_file_writer(str(self.run / "events"))
         self._clock = self._committed = time.monotonic()
-        record = _load(
-            self.model, self.checkpoints, _newest_first(self.checkpoints), self.say, True
-        )
+        record = _load(self.model, self.checkpoints, _newest_first(self.checkpoints), self.say)
         if record is None:
             self.model.run_seed.assign(seed)
             self.log.write_text("")
@@ -346,12 +350,11 @@ def _checkpoint(model):
     return tf.train.Checkpoint(model=model, metrics=model.metrics)
 
 
-def _load(model, parent, names, say, or_none=False):
+def _load(model, parent, names, say):
+    """Loads the first whole one of the named checkpoints; returns its record, or None."""
     folder, record = checkpoints.first_good(parent, names, say)
     if folder is None:
-        if or_none:
-            return None
-        raise ArtefactError(f"Expected a checkpoint in {parent}, which has none that is whole.")
+        return None
     try:
         _checkpoint(model).read(str(folder / "variables")).assert_consumed()
     except (AssertionError, ValueError) as error:
@@ -428,7 +431,7 @@ def _locked(run, resume):
             f" Received: {run}"
         )
     if resume:
-        read_run(run)
+        runs.read_run(run)
     try:
         run.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(run / ".lock", timeout=0)
@@ -486,30 +489,3 @@ def _signals(say):
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
-
-
-def _export(model, run, description, training, record, seconds):
-    """Puts the SavedModel in the run, with a card that says where it comes from."""
-    folder = run / "saved_model"
-    recipe = description["recipe"]
-    card = {
-        **description,
-        "model": recipe["model"],
-        "dataset": training.name,
-        "class_names": list(training.class_names),
-        "seed": recipe["seed"],
-        "step": record["step"],
-        "training_seconds": round(seconds, 1),
-    }
-    aside = folder.with_name(".tmp-replaced")
-    checkpoints.remove(aside)
-    if folder.exists():
-        folder.rename(aside)
-    try:
-        saving.export(model, folder, card)
-    except BaseException:
-        if aside.exists():
-            aside.rename(folder)
-        raise
-    checkpoints.remove(aside)
-    return folder

@@ -27,8 +27,8 @@ def command(name, size, binarize, as_json, output):
         if size or binarize or output:
             raise click.UsageError("--size, --binarize and -o need a NAME.")
         return _list(datasets, as_json)
-    quiet = Path(name).exists() or name in datasets.BUNDLED
-    if output or not quiet:
+    is_ours = name in datasets.BUNDLED or name.startswith((".", "/", "~")) or Path(name).exists()
+    if output or not is_ours:
         quiet_tensorflow()
     splits = datasets.load_dataset(name, size, binarize)
     if output:
@@ -78,5 +78,5 @@ def _list(datasets, as_json):
         return
     print_table([("NAME", "WHAT"), *((row["name"], row["summary"]) for row in rows)])
     click.echo(
-        "\nAny other name of TensorFlow Datasets is downloaded; a path (./photos, ./x.npz) is yours."
+        "\nAny other name of TensorFlow Datasets is downloaded; a path is ./photos or ./x.npz."
     )

@@ -1,0 +1,210 @@
+"""The conformance checks: whole models pass them all, each broken one fails the one meant for it."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from toys import Duel, Pixels
+
+import zoo
+from zoo.model import GenerativeModel
+from zoo.testing import CHECKS, ConformanceError, Subject, subjects
+
+test_pixels = zoo.testing.conformance(Pixels)
+test_duel = zoo.testing.conformance(Duel)
+
+
+class NoRecipe(Pixels):
+    recipe = {}
+
+
+class LosesItsConfig(Pixels):
+    def get_config(self):
+        return {**super().get_config(), "shape": (4, 4, 1)}
+
+
+class DeadWeight(Pixels):
+    def build(self, input_shape=None):
+        self.dead = self.add_weight(shape=(2,), name="dead")
+
+    def compute_loss(self, x, y, seed, first):
+        return super().compute_loss(x, y, seed, first) + 0.0 * tf.reduce_sum(self.dead)
+
+
+class ForgetsTheStep(Duel):
+    def next_step(self, n):
+        return zoo.random.fold_in(tf.zeros([2], tf.int32), 1), 0
+
+
+class ClimbsTheLoss(Pixels):
+    def compute_loss(self, x, y, seed, first):
+        loss = super().compute_loss(x, y, seed, first)
+        return 2.0 * tf.stop_gradient(loss) - loss
+
+
+class PrefersNoise(Pixels):
+    def log_prob(self, x, seed, labels=None, first=0):
+        return -super().log_prob(x, seed, labels, first)
+
+    def compute_loss(self, x, y, seed, first):
+        return tf.reduce_mean(self.log_prob(x, seed, y, first))
+
+
+class SamplesFleeTheData(Duel):
+    def probs(self, seed, first, n):
+        drift = tf.minimum(tf.cast(self.step, tf.float32), 1.0)
+        return (1.0 - drift) * super().probs(seed, first, n) + drift * 1e-6
+
+
+class NotFinite(Pixels):
+    def compute_loss(self, x, y, seed, first):
+        late = tf.where(self.step > 100, np.nan, 1.0)
+        return super().compute_loss(x, y, seed, first) * late
+
+
+class GreySamples(Pixels):
+    def sample(self, num_samples, seed, labels=None, first=0):
+        return super().sample(num_samples, seed, labels, first) * 0.9
+
+
+class IgnoresTheSeed(Pixels):
+    def sample(self, num_samples, seed, labels=None, first=0):
+        return super().sample(num_samples, tf.constant([0, 0]), labels, first)
+
+
+class StatefulSamples(Pixels):
+    def sample(self, num_samples, seed, labels=None, first=0):
+        return super().sample(num_samples, tf.random.uniform([2], 0, 99, tf.int32), labels, first)
+
+
+class SamplesByBatch(Pixels):
+    def sample(self, num_samples, seed, labels=None, first=0):
+        return super().sample(num_samples, seed, labels, 0)
+
+
+class IgnoresLabels(Pixels):
+    def one_hot(self, labels, n):
+        return tf.ones([n, max(1, self.num_classes)])
+
+
+class TracesEveryStep(Pixels):
+    def compile(self, total_steps=None):
+        super().compile(total_steps)
+        self.run_eagerly = True
+
+
+class OrderInTheBatch(Pixels):
+    def log_prob(self, x, seed, labels=None, first=0):
+        value = super().log_prob(x, seed, labels, first)
+        return value - tf.range(tf.shape(x)[0], dtype=tf.float32)
+
+
+class NoisyExactLogProb(Pixels):
+    def log_prob(self, x, seed, labels=None, first=0):
+        value = super().log_prob(x, seed, labels, first)
+        return value + zoo.random.normal(seed, first, tf.shape(x)[0], ())
+
+
+class StatefulLogProb(Pixels):
+    def log_prob(self, x, seed, labels=None, first=0):
+        return super().log_prob(x, seed, labels, first) + tf.random.normal([tf.shape(x)[0]])
+
+
+class TakesGrey(Pixels):
+    def on_grid(self, x):
+        return x
+
+
+class BlursOutside(Pixels):
+    def encode(self, x, labels=None):
+        return self.on_grid(x)
+
+    def decode(self, z, labels=None):
+        return 2.0 * z
+
+
+class ForgetsOnResume(Pixels):
+    """Keeps a state that is no weight, so that it is lost with the process."""
+
+    def build(self, input_shape=None):
+        self.hidden = [tf.Variable(0.0)]
+
+    def compute_loss(self, x, y, seed, first):
+        self.hidden[0].assign_add(0.1)
+        return super().compute_loss(x, y, seed, first) * self.hidden[0]
+
+
+class StatefulTraining(Pixels):
+    def build(self, input_shape=None):
+        self.dropout = keras.layers.Dropout(0.5, seed=1)
+
+    def compute_loss(self, x, y, seed, first):
+        kept = self.dropout(tf.ones_like(x), training=True)
+        logits = self.logits(y, tf.shape(x)[0])
+        return tf.reduce_mean(kept * tf.nn.sigmoid_cross_entropy_with_logits(x, logits))
+
+
+class NeedsPython(Pixels):
+    def sample(self, num_samples, seed, labels=None, first=0):
+        drawn = super().sample(num_samples, seed, labels, first)
+        shape = drawn.shape
+        drawn = tf.numpy_function(lambda x: x, [drawn], tf.float32)
+        return tf.ensure_shape(drawn, shape)
+
+
+BROKEN = {
+    NoRecipe: "contract",
+    LosesItsConfig: "config_round_trip",
+    DeadWeight: "every_weight_moves",
+    ForgetsTheStep: "step_is_counted",
+    ClimbsTheLoss: "loss_falls",
+    PrefersNoise: "log_prob_prefers_data",
+    SamplesFleeTheData: "samples_approach_data",
+    NotFinite: "finite",
+    GreySamples: "samples_are_like_data",
+    IgnoresTheSeed: "same_seed_same_sample",
+    StatefulSamples: "same_seed_same_sample",
+    SamplesByBatch: "sample_is_independent_of_batch",
+    IgnoresLabels: "labels",
+    TracesEveryStep: "short_batch_and_traces",
+    OrderInTheBatch: "log_prob",
+    NoisyExactLogProb: "log_prob",
+    StatefulLogProb: "log_prob",
+    TakesGrey: "off_grid_data_is_refused",
+    BlursOutside: "latents",
+    ForgetsOnResume: "resume_is_bit_equal",
+    StatefulTraining: "resume_is_bit_equal",
+    NeedsPython: "export_runs_without_zoo",
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda cls: cls.__name__)
+def test_broken_model_fails_the_check_meant_for_it(broken):
+    subject = Subject(broken, "binary")
+    subject.is_first = True
+    assert BROKEN[broken] in subject.checks()
+    with pytest.raises(ConformanceError):
+        CHECKS[BROKEN[broken]](subject)
+
+
+def test_every_check_catches_a_broken_model():
+    assert {*BROKEN.values()} == {*CHECKS}
+
+
+def test_a_model_that_takes_no_data_fails():
+    class Nothing(GenerativeModel):
+        def __init__(self, shape: tuple[int, int, int], levels: int = 2):
+            raise ValueError("nothing is good enough")
+
+    with pytest.raises(ConformanceError, match="takes none"):
+        subjects(Nothing)
+
+
+def test_kinds_and_checks_apply_by_what_the_model_can_do():
+    found = {subject.kind: subject for subject in subjects(Pixels)}
+    assert [*found] == ["binary", "conditional"]
+    assert "log_prob" in found["binary"].checks()
+    assert "latents" not in found["binary"].checks()
+    assert "samples_approach_data" not in found["binary"].checks()
+    assert [subject.kind for subject in subjects(Duel)] == ["binary"]
+    assert "loss_falls" not in subjects(Duel)[0].checks()

@@ -1,0 +1,21 @@
+"""`zoo export RUN [DIR]`: the SavedModel of a run."""
+
+import click
+
+from zoo.commands import quiet_tensorflow
+
+
+@click.command()
+@click.argument("run")
+@click.argument("folder", required=False, metavar="[DIR]")
+def command(run, folder):
+    """Export the best checkpoint of a run as a SavedModel.
+
+    DIR must not exist yet; without it the SavedModel goes into the run, as at the end of training.
+    """
+    quiet_tensorflow()
+    from zoo import registry, training
+
+    recipe = training.read_run(run)["recipe"]
+    model = registry.create(recipe["model"], **recipe["options"])
+    click.echo(f"Wrote {training.export_run(model, run, folder)}")

@@ -1,0 +1,54 @@
+"""`zoo runs`: what has been trained here."""
+
+import click
+
+from zoo.commands import print_table
+
+
+@click.command()
+@click.argument("folder", default="runs")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(folder, as_json):
+    """List the runs in FOLDER (default: runs), the newest last."""
+    import json
+    from pathlib import Path
+
+    found = [_describe(path.parent) for path in sorted(Path(folder).glob("*/run.json"))]
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    elif not found:
+        click.echo(f"No runs in {folder}. Start one with: zoo train NAME", err=True)
+    else:
+        head = ("RUN", "MODEL", "DATA", "EPOCH", "LOSS", "VALIDATION", "STATE")
+        keys = ("run", "model", "data", "epoch", "loss", "val_loss", "state")
+        print_table([head, *([_text(run[key]) for key in keys] for run in found)])
+
+
+def _describe(run):
+    """Reads a run's files; a damaged one is listed as such."""
+    import json
+
+    from zoo.runs import read_metrics
+
+    row = dict.fromkeys(("model", "data", "epoch", "loss", "val_loss"))
+    row |= {"run": str(run), "state": "damaged"}
+    try:
+        recipe = json.loads((run / "run.json").read_text())["recipe"]
+        last = (read_metrics(run) or [{"epoch": 0}])[-1]
+    except (OSError, ValueError, TypeError, KeyError):
+        return row
+    done = (run / "saved_model" / "card.json").exists()
+    return row | {
+        "model": recipe["model"],
+        "data": recipe["data"]["name"],
+        "epoch": f"{last['epoch']}/{recipe['epochs']}",
+        "loss": last.get("loss"),
+        "val_loss": last.get("val_loss"),
+        "state": "finished" if done else "resumable",
+    }
+
+
+def _text(value):
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

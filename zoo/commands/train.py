@@ -1,0 +1,283 @@
+"""`zoo train NAME`: from a name to a SavedModel."""
+
+import shlex
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from zoo.commands import complete_model, print_table, quiet_tensorflow
+from zoo.errors import InputError
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+@click.command()
+@click.argument("name", required=False, shell_complete=complete_model)
+@click.option("--data", help="Name of a data set (zoo data), or path of a folder, .npz or .npy.")
+@click.option("--size", type=click.IntRange(1), help="Resize the images to SIZE x SIZE.")
+@click.option("--binarize", is_flag=True, default=None, help="Draw grey images as binary ones.")
+@click.option("--conditional", is_flag=True, help="Train with the labels of the data.")
+@click.option("--set", "settings", multiple=True, metavar="K=V", help="A model option: zoo info.")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the training data.")
+@click.option("--batch-size", type=click.IntRange(1), help="Images in a step.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Default: 0.")
+@click.option("--run", metavar="DIR", help="Folder of the run. Default: runs/TIME-NAME-DATA.")
+@click.option("--resume", metavar="RUN", help="Go on with a run, by its own recipe.")
+@click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True)
+@click.option("--jit/--no-jit", default=None, help="Compile with XLA. Default: on a GPU.")
+@click.option("--deterministic", is_flag=True, help="Bit-equal on a GPU too, but slower.")
+@click.option("--dry-run", is_flag=True, help="Do one step of everything, keep nothing.")
+def command(name, resume, run, precision, jit, deterministic, dry_run, **asked):
+    """Train a model, and save it as a SavedModel.
+
+    \b
+    zoo train vae
+    zoo train vae --data ./photos --size 32 --set latent_dim=64
+    zoo train --resume runs/20260101-120000-vae-mnist_binary
+
+    Ctrl-C stops after the step, saves, and says how to go on.
+    """  # noqa: D301
+    from zoo import datasets, registry
+
+    if name is None and resume is None:
+        raise click.UsageError("Give the NAME of a model (zoo list), or --resume RUN (zoo runs).")
+    if resume and run:
+        raise click.UsageError("--resume RUN names the folder already: leave out --run.")
+    if name:
+        registry.find(name)
+    quiet_tensorflow()
+    import keras
+    import tensorflow as tf
+
+    from zoo import training
+
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+    saved = training.read_run(resume)["recipe"] if resume else {"model": name, "seed": 0}
+    if name and name != saved["model"]:
+        raise InputError(f"{resume} is a run of {saved['model']}. Received: {name!r}")
+    cls = registry.load(saved["model"])
+    recipe = {**cls.recipe, **saved, **_given(asked, "epochs", "batch_size", "seed")}
+    recipe["source"] = _source(recipe["data"], asked)
+    data = datasets.load_dataset(**recipe["source"])
+    click.echo(datasets.describe(data))
+    if asked["conditional"] and not data[0].num_classes:
+        raise InputError(f"--conditional needs labels, and {data[0].name} has none.")
+    options = registry.parse_options(cls, asked["settings"])
+    options = {
+        **_from_data(cls, data[0], asked["conditional"]),
+        **saved.get("options", {}),
+        **options,
+    }
+    keras.utils.set_random_seed(recipe["seed"])
+    keras.config.set_dtype_policy(_policy(precision))
+    model = registry.create(saved["model"], **options)
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(
+            f"{scratch}/run" if dry_run and not resume else resume or run or _folder(recipe)
+        )
+        _print_plan(model, recipe, data[0], folder, jit)
+        with _Display() as display:
+            try:
+                exported = training.train(
+                    model,
+                    data,
+                    folder,
+                    epochs=recipe["epochs"],
+                    batch_size=recipe["batch_size"],
+                    seed=recipe["seed"],
+                    resume=bool(resume),
+                    jit=jit,
+                    name=recipe["model"],
+                    source=recipe["source"],
+                    command=shlex.join(["zoo", *sys.argv[1:]]),
+                    callbacks=[display.callback(recipe["epochs"])],
+                    say=display.say,
+                    dry_run=dry_run,
+                )
+            except training.Interrupted as stopped:
+                display.say(f"Saved step {stopped.step:,}. Go on: zoo train --resume {folder}")
+                sys.exit(130 if stopped.number == signal.SIGINT else 143)
+        _print_end(exported, data[2], folder, dry_run)
+
+
+def _given(asked, *names):
+    return {name: asked[name] for name in names if asked[name] is not None}
+
+
+def _source(data, asked):
+    """Says which data: the recipe's, a name or what a run recorded, changed by what was asked."""
+    source = data if isinstance(data, dict) else {"name": data}
+    source = {"size": None, "binarize": False, **source}
+    if asked["data"] is not None:
+        name = asked["data"]
+        path = "/" in name or "\\" in name
+        source["name"] = str(Path(name).absolute()) if path else name
+    source |= _given(asked, "size", "binarize")
+    return {key: source[key] for key in ("name", "size", "binarize")}
+
+
+def _from_data(cls, split, conditional):
+    """Returns the options that come from the data."""
+    from zoo import registry
+
+    options = {"shape": split.shape, "levels": split.levels}
+    if conditional:
+        if "num_classes" not in {option.name for option in registry.options(cls)}:
+            raise InputError(f"{cls.__name__} cannot be conditional: leave out --conditional.")
+        options["num_classes"] = split.num_classes
+    return options
+
+
+def _policy(precision):
+    """Returns the Keras policy: bfloat16 computation where the processor has it."""
+    import tensorflow as tf
+
+    if precision == "auto":
+        gpus = tf.config.list_physical_devices("GPU")
+        if gpus:
+            details = tf.config.experimental.get_device_details(gpus[0])
+            fast = details.get("compute_capability", (0,)) >= (8, 0)
+        else:
+            fast = _cpu_has_bfloat16()
+        precision = "bfloat16" if fast else "float32"
+    return "mixed_bfloat16" if precision == "bfloat16" else "float32"
+
+
+def _cpu_has_bfloat16():
+    info = Path("/proc/cpuinfo")  # not there on macOS and Windows: float32
+    flags = (
+        info.read_text().partition("flags")[2].partition("\n")[0].split() if info.exists() else []
+    )
+    return bool({"avx512_bf16", "amx_bf16"} & set(flags))
+
+
+def _folder(recipe):
+    """Names a new run: runs/20260101-120000-vae-mnist_binary."""
+    import time
+
+    model = recipe["model"].rpartition(":")[2].lower()
+    return f"runs/{time.strftime('%Y%m%d-%H%M%S')}-{model}-{Path(recipe['source']['name']).stem}"
+
+
+def _print_plan(model, recipe, split, folder, jit):
+    import shutil
+
+    from zoo import training
+
+    parameters = sum(w.shape.num_elements() for w in model.trainable_variables)
+    batch_size = min(recipe["batch_size"], len(split))
+    steps = len(split) // batch_size
+    there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    disk = 4 * 3 * 4 * parameters + 2**20  # 4 checkpoints at a time of weights and 2 Adam slots
+    about = training.environment(model)
+    compiled = model.jit_compile if jit is None else jit
+    print_table(
+        [
+            ("model", f"{recipe['model']}, {parameters:,} parameters"),
+            ("train", f"{recipe['epochs']} epochs of {steps:,} steps of {batch_size} images"),
+            ("device", about["device"]),
+            ("precision", f"{about['precision']}, jit {'on' if compiled else 'off'}"),
+            ("run", f"{folder}, about {disk >> 20} MB of disk ({free >> 30} GB are free)"),
+        ]
+    )
+    if disk > free:
+        raise InputError(
+            f"Expected {disk >> 20} MB of free disk in {there}. Received: {free >> 20} MB"
+        )
+
+
+def _print_end(exported, test, folder, dry_run):
+    """Prints a line each: the score, where the SavedModel is, how to sample it."""
+    from zoo import saving
+    from zoo.evaluation.likelihood import log_likelihood
+
+    model = saving.load(exported)
+    score = "not defined without a likelihood"
+    if "log_prob" in model.card["can"]:
+        found = log_likelihood(model, test, limit=500 if dry_run else None)
+        saving.add_score(exported, found)
+        score = describe_score(found)
+    if dry_run:
+        print_table([("score", score)])
+        click.echo("Dry run: one step of everything went well; nothing was kept.")
+        return
+    size = model.card["bytes"] / 1e6
+    print_table(
+        [
+            ("score", score),
+            ("model", f"{exported} ({size:.1f} MB; {model.card['ms_per_image']} ms an image)"),
+            ("sample", f"zoo sample {folder}"),
+        ]
+    )
+
+
+def describe_score(score):
+    """Writes a score for people, its protocol with it."""
+    return (
+        f"{score['metric']} {score['nats']:.2f} +- {score['standard_error']:.2f} nats"
+        f" ({score['bits_per_dim']:.3f} bits/dim) on {score['count']:,} {score['split']} images"
+        f" of {score['dataset']}"
+    )
+
+
+class _Display:
+    """A live line of progress on a terminal; elsewhere the lines that `say` is given, alone."""
+
+    def __enter__(self):
+        from rich import progress
+        from rich.console import Console
+
+        self.console = Console(highlight=False, soft_wrap=True)
+        self.progress = progress.Progress(
+            progress.BarColumn(24),
+            progress.MofNCompleteColumn(),
+            progress.TextColumn("{task.fields[losses]}"),
+            progress.TextColumn("{task.fields[speed]}"),
+            progress.TimeRemainingColumn(),
+            console=self.console,
+            refresh_per_second=4,
+            speed_estimate_period=120,
+            disable=not self.console.is_terminal,
+            transient=True,
+        )
+        self.progress.start()
+        return self
+
+    def __exit__(self, *error):
+        self.progress.stop()
+
+    def say(self, text):
+        """Prints a line, above the progress if there is any."""
+        self.console.print(text, markup=False)
+        sys.stdout.flush()
+
+    def callback(self, epochs):
+        """Makes the Keras callback that moves the progress on."""
+        import keras
+
+        display = self.progress
+
+        class Show(keras.callbacks.Callback):
+            task = None
+
+            def on_epoch_begin(self, epoch, logs=None):
+                step, steps = int(self.model.step), self.params["steps"]
+                if self.task is None:
+                    total = step + steps * (epochs - epoch)
+                    self.task = display.add_task(
+                        "", total=total, completed=step, losses="", speed=""
+                    )
+
+            def on_train_batch_end(self, batch, logs=None):
+                losses = "  ".join(f"{key} {value:.4g}" for key, value in logs.items())
+                speed = display.tasks[0].speed
+                speed = f"{speed:.1f} steps/s" if speed else ""
+                display.update(self.task, advance=1, losses=losses, speed=speed)
+
+        return Show()

@@ -1,0 +1,1 @@
+"""How good a model is, each score with its protocol."""

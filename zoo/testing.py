@@ -1,0 +1,465 @@
+"""The conformance checks: what every generative model keeps, each applied where it can be.
+
+In the tests of a package with a model, one line runs them all, under pytest:
+
+    test_conformance = zoo.testing.conformance(MyModel)
+
+The data are 8 x 8 images of three patterns with noise: binary, 8-bit, in colour, and with labels. A
+kind of data that the constructor refuses with ValueError is left out, but one has to be accepted.
+"""
+
+import functools
+import inspect
+import json
+import signal
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from zoo import datasets, saving, training
+from zoo.errors import ArtefactError
+from zoo.model import CAPABILITIES, LIKELIHOODS, GenerativeModel
+
+__all__ = ["CHECKS", "KINDS", "ConformanceError", "Subject", "conformance", "subjects"]
+
+KINDS = {
+    "binary": {"shape": (8, 8, 1), "levels": 2},
+    "8-bit": {"shape": (8, 8, 1), "levels": 256},
+    "colour": {"shape": (8, 8, 3), "levels": 256},
+    "conditional": {"shape": (8, 8, 1), "levels": 2, "num_classes": 3},
+}
+BATCH_SIZE = 32
+STEPS = 120  # in which a model has to learn something of the patterns
+SEED = tf.constant([1, 2])
+
+
+class ConformanceError(AssertionError):
+    """A model does not keep what every model of the zoo keeps."""
+
+
+def conformance(cls, **options):
+    """Makes the pytest test that runs every check on every kind of data that a model takes.
+
+    Args:
+      cls: subclass of GenerativeModel.
+      **options: hyperparameters, to make a large model small enough to be tested.
+
+    Returns:
+      A test function.
+    """
+    import pytest
+
+    found = {subject.kind: subject for subject in subjects(cls, **options)}
+    cases = [(kind, name) for kind, subject in found.items() for name in subject.checks()]
+
+    @pytest.mark.parametrize(("kind", "check"), cases)
+    def test_conformance(kind, check):
+        CHECKS[check](found[kind])
+
+    return test_conformance
+
+
+def subjects(cls, **options):
+    """Returns the `Subject` of each kind of data that a model takes.
+
+    Raises:
+      ConformanceError: if it takes none.
+    """
+    found = [Subject(cls, kind, options) for kind in KINDS]
+    found = [subject for subject in found if subject.is_accepted()]
+    _require(found, f"{cls.__name__} takes none of the kinds of data {list(KINDS)}")
+    found[0].is_first = True
+    return found
+
+
+class Subject:
+    """A model class on one kind of data.
+
+    Args:
+      cls: subclass of GenerativeModel.
+      kind: one of KINDS.
+      options: dict of hyperparameters.
+    """
+
+    def __init__(self, cls, kind, options=None):
+        self.cls, self.kind, self.options = cls, kind, {**KINDS[kind], **(options or {})}
+        self.num_classes = self.options.get("num_classes", 0)
+        self.is_first = False  # of the kinds that the model takes: some checks need one alone
+
+    def is_accepted(self):
+        """Whether the model takes this kind of data."""
+        if self.num_classes and "num_classes" not in inspect.signature(self.cls).parameters:
+            return False
+        try:
+            self.create()
+        except ValueError:
+            return False
+        return True
+
+    def checks(self):
+        """Returns the names of the checks that apply."""
+        return [name for name, check in CHECKS.items() if check.applies(self)]
+
+    def create(self):
+        """Builds the model, always with the same initial weights."""
+        keras.utils.set_random_seed(1)
+        return self.cls(**self.options)
+
+    def can(self, name):
+        """Whether the model has the method."""
+        return name in self.cls.capabilities()
+
+    @functools.cached_property
+    def data(self):
+        """(train, validation, test) of the patterns."""
+        shape, levels = self.options["shape"], self.options["levels"]
+        rng = np.random.default_rng(1)
+        labels = np.arange(480) % 3
+        rows, columns = np.mgrid[:8, :8]
+        patterns = np.stack([rows // 2 % 2, columns // 2 % 2, (rows - columns) // 3 % 2])
+        grey = 0.1 + 0.8 * patterns[labels, :, :, None] + np.zeros(shape)
+        if levels == 2:
+            images = rng.random(grey.shape) < grey
+        else:
+            images = np.clip(grey + 0.1 * rng.standard_normal(grey.shape), 0, 1) * 255
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "patterns.npz"
+            np.savez(path, images=images.astype(np.uint8), labels=labels)
+            return datasets.load_dataset(path)
+
+    @functools.cached_property
+    def batch(self):
+        """(x, labels or None): the first images of the test set."""
+        x, labels = next(iter(self.data[2].batches(BATCH_SIZE, labels=True)))
+        return x, (labels if self.num_classes else None)
+
+    @functools.cached_property
+    def trained(self):
+        """(model, initial weights, loss of each epoch) after STEPS steps of `fit`."""
+        model = self.create()
+        initial = [w.numpy() for w in model.trainable_weights]
+        model.compile(total_steps=STEPS)
+        stream = self.data[0].stream(BATCH_SIZE, seed=1, labels=self.num_classes > 0)
+        epochs = 6
+        history = model.fit(
+            stream, epochs=epochs, steps_per_epoch=STEPS // epochs, shuffle=False, verbose=0
+        )
+        return model, initial, history.history
+
+    def sample(self, n, seed=SEED, first=0, model=None):
+        """Draws from the trained model, labels in turn."""
+        labels = tf.range(first, first + n) % self.num_classes if self.num_classes else None
+        return (model or self.trained[0]).sample(n, seed, labels=labels, first=first).numpy()
+
+    def log_prob(self, x, seed=SEED, labels=None, first=0):
+        """Scores under the trained model."""
+        return self.trained[0].log_prob(x, seed, labels=labels, first=first).numpy()
+
+
+CHECKS = {}
+"""Name -> function of a Subject, which raises ConformanceError; `applies` says where."""
+
+
+def _check(applies=lambda subject: True):
+    def register(function):
+        function.applies = applies
+        CHECKS[function.__name__.removeprefix("check_")] = function
+        return function
+
+    return register
+
+
+def _needs(name):
+    return lambda subject: subject.can(name)
+
+
+@_check()
+def check_contract(subject):
+    """It is a built GenerativeModel with a recipe, that can sample."""
+    cls, model = subject.cls, subject.create()
+    _require(issubclass(cls, GenerativeModel), f"{cls} is not a zoo.GenerativeModel")
+    _require(model.built and model.trainable_weights, "the constructor must end in self.build()")
+    _require(subject.can("sample"), "a generative model has a method `sample`")
+    for key, kind in (("data", str), ("epochs", int), ("batch_size", int)):
+        _require(
+            isinstance(cls.recipe.get(key), kind), f"recipe[{key!r}] must be a {kind.__name__}"
+        )
+    if subject.can("log_prob"):
+        _require(cls.log_prob_kind in LIKELIHOODS, f"log_prob_kind must be one of {LIKELIHOODS}")
+    if subject.can("decode"):
+        _require(subject.can("encode"), "decode needs encode: it says what shape z has")
+
+
+@_check()
+def check_config_round_trip(subject):
+    """A model made of its config, through JSON, is the same model."""
+    model = subject.create()
+    config = json.loads(json.dumps(model.get_config()))
+    again = type(model).from_config(config)
+    _require(
+        json.loads(json.dumps(again.get_config())) == config, "get_config differs after from_config"
+    )
+    shapes = [[tuple(w.shape) for w in m.weights] for m in (model, again)]
+    _require(
+        shapes[0] == shapes[1], "the weights of the model made of its config have other shapes"
+    )
+
+
+@_check()
+def check_every_weight_moves(subject):
+    """Training moves every trainable weight."""
+    model, initial, _ = subject.trained
+    stuck = [
+        w.path
+        for w, old in zip(model.trainable_weights, initial, strict=True)
+        if np.array_equal(w.numpy(), old)
+    ]
+    _require(not stuck, f"training did not move {', '.join(stuck)}")
+
+
+@_check()
+def check_step_is_counted(subject):
+    """The step is raised once for each step of `fit`, so that each draws noise of its own."""
+    step = int(subject.trained[0].step)
+    _require(
+        step == STEPS, f"after {STEPS} steps of fit, model.step is {step}: call next_step once"
+    )
+
+
+@_check(lambda subject: subject.create().has_one_objective)
+def check_loss_falls(subject):
+    """The loss of a model with one objective falls."""
+    loss = subject.trained[2]["loss"]
+    _require(loss[-1] < loss[0], f"the loss rose from {loss[0]:.4g} to {loss[-1]:.4g}")
+
+
+@_check(lambda subject: not subject.create().has_one_objective)
+def check_samples_approach_data(subject):
+    """The samples of a model with several objectives come nearer to the data."""
+    x, _ = subject.batch
+
+    def distance(model):
+        samples = subject.sample(BATCH_SIZE, model=model)
+        moments = [(s.mean(0), s.std(0)) for s in (samples, x.numpy())]
+        return float(np.abs(np.subtract(*moments)).mean())
+
+    before, after = distance(subject.create()), distance(subject.trained[0])
+    _require(
+        after < before,
+        f"the mean and spread of samples went from {before:.3f} to {after:.3f} off the data's",
+    )
+
+
+@_check()
+def check_finite(subject):
+    """Weights, metrics and samples are finite."""
+    model, _, history = subject.trained
+    _require_finite(**{key: np.asarray(values) for key, values in history.items()})
+    _require_finite(**{w.path: w.numpy() for w in model.weights})
+    _require_finite(samples=subject.sample(BATCH_SIZE))
+
+
+@_check()
+def check_samples_are_like_data(subject):
+    """Samples have the shape, dtype, range and levels of the data."""
+    x, _ = subject.batch
+    samples = subject.sample(BATCH_SIZE)
+    _require(samples.shape == x.shape, f"samples are {samples.shape}, data is {x.shape}")
+    _require(samples.dtype == x.dtype.as_numpy_dtype, f"samples are {samples.dtype}")
+    steps = samples * (subject.options["levels"] - 1)
+    off = np.abs(steps - np.clip(np.round(steps), 0, subject.options["levels"] - 1)).max()
+    _require(off < 1e-2, f"samples lie up to {off:.3g} levels off the grid of the data")
+    _require(samples.std(0).max() > 0, "all samples are equal")
+
+
+@_check()
+def check_same_seed_same_sample(subject):
+    """Equal seeds give equal samples, other seeds others."""
+    samples = subject.sample(8)
+    _require(np.array_equal(samples, subject.sample(8)), "the same seed gave another sample")
+    other = subject.sample(8, seed=tf.constant([1, 3]))
+    _require(not np.array_equal(samples, other), "another seed gave the same sample")
+
+
+@_check()
+def check_sample_is_independent_of_batch(subject):
+    """Image k is the same whatever is drawn with it."""
+    whole, part = subject.sample(9), subject.sample(4, first=5)
+    _require_close(part, whole[5:], "image k is another one in a batch of another size")
+
+
+@_check()
+def check_labels(subject):
+    """Labels are needed where the model is conditional, and refused where it is not."""
+    model = subject.trained[0]
+    labels = None if subject.num_classes else tf.zeros([2], tf.int32)
+    message = f"sample(labels={'None' if labels is None else '[0, 0]'}) must raise ValueError"
+    _require_raises(ValueError, lambda: model.sample(2, SEED, labels=labels), message)
+
+
+@_check()
+def check_short_batch_and_traces(subject):
+    """A short last batch trains, and `fit` traces the step at most twice."""
+    model = subject.create()
+    model.compile()
+    traces = []
+    step = model.train_step
+    model.train_step = lambda data: traces.append(1) or step(data)
+    labels = subject.num_classes > 0
+    short = subject.data[2].batches(BATCH_SIZE - 1, labels=labels)
+    history = model.fit(short, epochs=2, shuffle=False, verbose=0).history
+    _require_finite(**{key: np.asarray(values) for key, values in history.items()})
+    _require(len(traces) <= 2, f"two epochs traced train_step {len(traces)} times")
+
+
+@_check(_needs("log_prob"))
+def check_log_prob(subject):
+    """log_prob is finite, a function of (x, seed) alone, and the same in any order and batch."""
+    x, labels = subject.batch
+    value = subject.log_prob(x, labels=labels)
+    _require(value.shape == (len(x),), f"log_prob gave {value.shape} for {len(x)} images")
+    _require(value.dtype == np.float32, f"log_prob gave {value.dtype}")
+    _require_finite(log_prob=value)
+    _require(
+        np.array_equal(value, subject.log_prob(x, labels=labels)), "log_prob is not repeatable"
+    )
+    part = subject.log_prob(x[5:], labels=None if labels is None else labels[5:], first=5)
+    _require_close(part, value[5:], "log_prob of image k is another in a batch of another size")
+    if subject.cls.log_prob_kind == "exact":
+        back = None if labels is None else labels[::-1]
+        turned = subject.log_prob(x[::-1], labels=back)[::-1]
+        _require_close(turned, value, "log_prob depends on the order of the batch")
+        other = subject.log_prob(x, seed=tf.constant([5, 6]), labels=labels)
+        _require_close(other, value, "an exact log_prob depends on the seed")
+
+
+@_check(_needs("log_prob"))
+def check_log_prob_prefers_data(subject):
+    """After training, data is likelier than noise with the levels of the data."""
+    x, labels = subject.batch
+    top = subject.options["levels"] - 1
+    noise = np.random.default_rng(1).integers(0, top + 1, x.shape) / np.float32(top)
+    data = subject.log_prob(x, labels=labels).mean()
+    noise = subject.log_prob(tf.constant(noise, tf.float32), labels=labels).mean()
+    _require(data > noise, f"log_prob of data is {data:.4g}, of noise {noise:.4g}")
+
+
+@_check(lambda subject: subject.can("log_prob") or subject.can("encode"))
+def check_off_grid_data_is_refused(subject):
+    """Data that is not on the grid of the levels is an error: call self.on_grid where it enters."""
+    x, labels = subject.batch
+    between = x * 0.5 + 0.25 / (subject.options["levels"] - 1)
+    for name in ("log_prob", "encode"):
+        if subject.can(name):
+            method = getattr(subject.trained[0], name)
+            arguments = {"seed": SEED} if name == "log_prob" else {}
+            _require_raises(
+                tf.errors.InvalidArgumentError,
+                functools.partial(method, between, labels=labels, **arguments),
+                f"{name} took data that is not on the grid of the levels",
+            )
+
+
+@_check(_needs("encode"))
+def check_latents(subject):
+    """encode is deterministic; decode and reconstruct give images in [0, 1]."""
+    x, labels = subject.batch
+    model = subject.trained[0]
+    z = model.encode(x, labels=labels)
+    _require(len(z) == len(x), f"encode gave {z.shape} for {len(x)} images")
+    _require(np.array_equal(z, model.encode(x, labels=labels)), "encode is not repeatable")
+    for name, argument in (("decode", z), ("reconstruct", x)):
+        if subject.can(name):
+            image = getattr(model, name)(argument, labels=labels).numpy()
+            _require(image.shape == x.shape, f"{name} gave {image.shape}, not {x.shape}")
+            _require(image.min() >= 0 and image.max() <= 1, f"{name} left [0, 1]")
+
+
+@_check(lambda subject: subject.is_first)
+def check_resume_is_bit_equal(subject):
+    """A run stopped in the middle of an epoch and resumed ends as the unbroken one."""
+    with tempfile.TemporaryDirectory() as folder:
+        straight, broken = Path(folder, "straight"), Path(folder, "broken")
+        expected = _train(subject, straight)
+        steps = len(subject.data[0]) // BATCH_SIZE
+        try:
+            _train(subject, broken, callbacks=[_Stop(steps + steps // 2)])
+        except training.Interrupted:
+            pass
+        else:
+            raise ConformanceError("the run could not be interrupted")
+        resumed = _train(subject, broken, resume=True)
+    for (path, value), (_, again) in zip(expected, resumed, strict=True):
+        _require(np.array_equal(value, again), f"{path} differs after a resume")
+
+
+@_check()
+def check_export_runs_without_zoo(subject):
+    """The SavedModel gives the model's own samples in a process without zoo and Keras."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            exported = saving.load(saving.export(subject.trained[0], Path(folder) / "exported"))
+        except ArtefactError as error:
+            raise ConformanceError(error) from error
+        can = [name for name in CAPABILITIES if subject.can(name)]
+        _require(
+            exported.card["can"] == can, f"the SavedModel can {exported.card['can']}, not {can}"
+        )
+        labels = np.arange(5) % subject.num_classes if subject.num_classes else None
+        drawn = exported.sample(5, [1, 2], labels=labels).numpy()
+    _require_close(drawn, subject.sample(5), "the SavedModel draws other samples than the model")
+
+
+class _Stop(keras.callbacks.Callback):
+    """Asks the run to stop, as Ctrl-C does, at a step."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.at = step
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if int(self.model.step) + 1 == self.at:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def _train(subject, run, **settings):
+    """Runs two epochs; returns all weights."""
+    model = subject.create()
+    training.train(
+        model,
+        subject.data,
+        run,
+        epochs=2,
+        batch_size=BATCH_SIZE,
+        seed=3,
+        say=lambda message: None,
+        **settings,
+    )
+    return [(v.path, v.numpy()) for v in model.variables]
+
+
+def _require(condition, message):
+    if not condition:
+        raise ConformanceError(message)
+
+
+def _require_finite(**arrays):
+    for name, array in arrays.items():
+        _require(np.isfinite(array).all(), f"{name} is not finite")
+
+
+def _require_close(value, expected, message):
+    """Allows for the last bits, which a batch of another size changes and which can flip a draw."""
+    off = ~np.isclose(value, expected, rtol=1e-4, atol=1e-5)
+    _require(off.mean() <= 2e-3, f"{message}: {off.sum()} of {off.size} values")
+
+
+def _require_raises(error, call, message):
+    try:
+        call()
+    except error:
+        return
+    raise ConformanceError(message)
