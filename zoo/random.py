@@ -95,12 +95,13 @@ def _bits(seed, first, n, size, stream=0):
     Stream 1 makes new seeds, so that these share no number with a draw from the old one.
     """
     blocks = -(-size // _BLOCK)
-    key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
+    # The seed is the key as it is: StatelessRandomGetKeyCounter, which would mix it, gives other
+    # keys for negative numbers under XLA.
     skipped = tf.cast(first, tf.uint64) * tf.constant(blocks, tf.uint64)
     return tf.raw_ops.StatelessRandomUniformFullIntV2(
         shape=[n, blocks * _BLOCK],
-        key=key,
-        counter=tf.stack([counter[0] + skipped, counter[1] + tf.constant(stream, tf.uint64)]),
+        key=tf.reshape(tf.bitcast(tf.cast(seed, tf.int32), tf.uint64), [1]),
+        counter=tf.stack([skipped, tf.constant(stream, tf.uint64)]),
         alg=_PHILOX,
         dtype=tf.uint32,
     )

@@ -89,6 +89,7 @@ class VAE(GenerativeModel):
 
     def likelihood(self, z, labels=None):
         """Returns p(x | z), n distributions of shape over the values 0 … levels - 1."""
+        z = tf.convert_to_tensor(z)
         parameters = self.decoder([z, self.one_hot(labels, tf.shape(z)[0])])
         parameters = tf.cast(parameters, tf.float32)  # [B, H, W, C or 2 C]
         if self.levels == 2:

@@ -1,0 +1,75 @@
+"""Noise by example: the same numbers for example k, whatever the batch and the mode."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from zoo.random import bernoulli, fold_in, normal, uniform
+
+SEED = tf.constant([3, 7])
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("shape", [(), (1,), (2,), (5,), (28, 28, 1)])
+@pytest.mark.parametrize("draw", [normal, uniform])
+def test_example_k_is_the_same_in_every_batch(draw, shape, jit):
+    compiled = tf.function(lambda first, n: draw(SEED, first, n, shape), jit_compile=jit)
+    whole = compiled(0, 20).numpy()
+    assert whole.shape == (20, *shape)
+    # A logarithm or cosine at the end of a batch may take other instructions: the last bit.
+    np.testing.assert_allclose(compiled(13, 7), whole[13:], atol=0 if draw is uniform else 1e-6)
+    np.testing.assert_allclose(draw(SEED, 0, 20, shape), whole, atol=1e-6)
+
+
+def test_a_far_example_does_not_repeat_the_near_ones():
+    first = 2**40
+    far = normal(SEED, tf.constant(first, tf.int64), 2, (784,))
+    assert not np.intersect1d(far, normal(SEED, 0, 2, (784,))).size
+    np.testing.assert_array_equal(far[1], normal(SEED, first + 1, 1, (784,))[0])
+
+
+def test_other_seeds_give_independent_numbers():
+    draws = [normal(seed, 0, 2000, (5,)) for seed in (SEED, [7, 3], fold_in(SEED, 0))]
+    correlation = np.corrcoef(np.concatenate(draws, axis=1).T) - np.eye(15)
+    assert np.abs(correlation).max() < 4.5 / np.sqrt(2000)
+
+
+@pytest.mark.parametrize("draw", [normal, uniform])
+def test_distribution(draw):
+    from math import erf
+
+    values = np.sort(draw(SEED, 0, 1000, (100,)).numpy().ravel())
+    cdf = values if draw is uniform else np.vectorize(lambda v: (1 + erf(v / 2**0.5)) / 2)(values)
+    # Kolmogorov and Smirnov: 1.95 / sqrt(n) is exceeded once in a thousand seeds.
+    gap = np.abs(cdf - (np.arange(values.size) + 0.5) / values.size).max()
+    assert gap < 1.95 / np.sqrt(values.size)
+    assert values[0] >= 0 or draw is normal
+    assert values[-1] < (1 if draw is uniform else 6.8)
+
+
+def test_bernoulli_follows_its_probabilities():
+    probs = tf.broadcast_to(tf.constant([0.0, 0.2, 0.9, 1.0]), (20_000, 4))
+    drawn = bernoulli(SEED, 0, probs).numpy()
+    assert set(np.unique(drawn)) == {0.0, 1.0}
+    np.testing.assert_allclose(drawn.mean(0), [0.0, 0.2, 0.9, 1.0], atol=0.012)
+
+
+def test_fold_in_depends_on_every_number_and_on_their_order():
+    seeds = [fold_in(SEED, *numbers) for numbers in ((), (0,), (1,), (0, 1), (1, 0), (2**40,))]
+    assert len({tuple(np.asarray(seed)) for seed in seeds}) == 6
+
+
+@pytest.mark.parametrize("seed", [(0, 0), (3, 7), (-5, 2**31 - 1), (-(2**31), -1)])
+def test_seeds_are_the_same_under_xla(seed):
+    compiled = tf.function(lambda seed: fold_in(seed, 1, 0), jit_compile=True)
+    np.testing.assert_array_equal(compiled(tf.constant(seed)), fold_in(seed, 1, 0))
+
+
+def test_the_numbers_never_change():
+    """Golden values: pretrained models and runs promise their samples by seed."""
+    np.testing.assert_allclose(normal(SEED, 5, 1, (3,))[0], GOLDEN_NORMAL, atol=1e-6)
+    np.testing.assert_array_equal(fold_in(SEED, 4), GOLDEN_SEED)
+
+
+GOLDEN_NORMAL = (-0.1472939, -0.8724856, 1.4204080)
+GOLDEN_SEED = (-603057591, 1374429633)
