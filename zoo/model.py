@@ -31,13 +31,18 @@ class GenerativeModel(keras.Model):
     * those of the methods named in `CAPABILITIES` that it can fulfil, and with `log_prob` the
       class attribute `log_prob_kind`, one of `LIKELIHOODS`.
 
-    `sample` and `log_prob` have these signatures, the others are in `docs/contract.md`::
+    The methods are, with seed int32 [2]; first int32 [], the index of the first example; labels
+    int32 [n], or None where unconditional; x and what comes back float32::
 
-        sample(num_samples, seed, labels=None, first=0) -> float32 [num_samples, *shape]
-        log_prob(x, seed, labels=None, first=0) -> float32 [n], in nats
+        sample(num_samples, seed, labels=None, first=0)      x, [num_samples, *shape]
+        log_prob(x, seed, labels=None, first=0)              nats, [n]
+        encode(x, labels=None)                               z, [n, …], without noise
+        decode(z, labels=None)                               the mean of x, [n, *shape]
+        reconstruct(x, labels=None)                          the mean of x, [n, *shape]
+        complete(x, mask, seed, labels=None, first=0)        x, drawn anew where mask is 0
+        translate(x)                                         x of another kind
 
-    with seed int32 [2], first int32 [] (the index of the first example: example k depends on
-    (seed, first + k) alone, never on the batch), labels int32 [n] where conditional.
+    Example k depends on (seed, first + k) alone, never on the batch: noise is of `zoo.random`.
 
     Args:
       shape: the shape of one example, as (height, width, channels).
