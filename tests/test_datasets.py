@@ -1,6 +1,7 @@
 """Data: what is in the bundled sets, exact order and noise, and one clear line for bad input."""
 
 import collections
+import functools
 import io
 import itertools
 import os
@@ -21,6 +22,8 @@ from PIL import Image
 
 from zoo import datasets
 from zoo.datasets import describe, list_datasets, load_dataset
+from zoo.datasets.order import seed_for, shuffled
+from zoo.datasets.splits import held_out, in_memory
 from zoo.errors import InputError
 
 PREPARED = Path(__file__).parents[2] / "shared" / "tfds"
@@ -72,7 +75,7 @@ def grey_set(count, shape=(4, 5, 1), labels=False):
     images = np.broadcast_to(np.arange(count).reshape(-1, 1, 1, 1), (count, *shape))
     labels = np.arange(count, dtype=np.int32) if labels else None
     part = (np.ascontiguousarray(images, np.uint8), labels)
-    return datasets._splits("grey", dict.fromkeys(("train", "validation", "test"), part), 256)
+    return in_memory("grey", dict.fromkeys(("train", "validation", "test"), part), 256)
 
 
 # Bundled sets
@@ -85,7 +88,7 @@ def test_mnist(mnist):
     assert train.shape == (28, 28, 1)
     assert (train.levels, train.num_classes) == (256, 10)
     assert train.class_names == tuple("0123456789")
-    with np.load(Path(datasets.__file__).parent / "data" / "mnist.npz") as stored:
+    with np.load(Path(datasets.__file__).parents[1] / "data" / "mnist.npz") as stored:
         np.testing.assert_array_equal(
             validation.arrays()[0][..., 0], stored["train_images"][55000:]
         )
@@ -195,7 +198,7 @@ def test_orders_of_epochs_and_seeds_are_independent():
 
     def order(seed, epoch):
         rounds = tf.fill([count], tf.constant(epoch, tf.int64))
-        return datasets._shuffled(index, count, datasets._seed(seed, "order"), rounds).numpy()
+        return shuffled(index, count, seed_for(seed, "order"), rounds).numpy()
 
     first = order(0, 0)
     assert len(np.unique(first)) == count
@@ -562,7 +565,7 @@ def test_a_folder_larger_than_memory_gives_the_same(tmp_path, monkeypatch):
     for name in ("a", "b"):
         write_images(tmp_path / name, 20, mode="RGB", seed=ord(name))
     small = load_dataset(tmp_path)
-    monkeypatch.setattr(datasets, "MAX_BYTES_IN_MEMORY", 1000)
+    monkeypatch.setattr("zoo.datasets.splits.MAX_BYTES_IN_MEMORY", 1000)
     large = load_dataset(tmp_path)
     assert "too large for memory" in describe(large)
     assert [s.fingerprint for s in large] == [s.fingerprint for s in small]
@@ -765,7 +768,7 @@ def test_a_network_that_hangs_is_given_up(tmp_path, monkeypatch):
     over = threading.Event()
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **settings: over.wait(30) and [])
-    monkeypatch.setattr(datasets, "_PROBE_SECONDS", 0.5)
+    monkeypatch.setattr("zoo.datasets.tfds._PROBE_SECONDS", 0.5)
     start = time.monotonic()
     with pytest.raises(InputError, match="does not answer"):
         load_dataset("cifar10")
@@ -780,7 +783,7 @@ def test_sets_without_images_are_refused_before_any_download(tmp_path, monkeypat
 
 
 def test_sections_hold_out_what_is_missing():
-    sections = datasets._sections
+    sections = functools.partial(held_out, most=5000)
     assert sections("x", {"train": 60000, "test": 10000}) == {
         "train": ("train", 0, 55000),
         "test": ("test", 0, 10000),
@@ -838,8 +841,8 @@ def test_fashion_mnist(kept_fashion_mnist):
 
 @needs_fashion_mnist
 def test_a_set_larger_than_memory_streams(fashion_mnist, kept_fashion_mnist, monkeypatch):
-    monkeypatch.setattr(datasets, "MAX_BYTES_IN_MEMORY", 10**6)
-    monkeypatch.setattr(datasets, "_WINDOW", 512)
+    monkeypatch.setattr("zoo.datasets.splits.MAX_BYTES_IN_MEMORY", 10**6)
+    monkeypatch.setattr("zoo.datasets.tfds._WINDOW", 512)
     splits = fashion_mnist()
     train, validation, _ = splits
     assert "streamed" in describe(splits)
@@ -873,7 +876,7 @@ def test_a_set_larger_than_memory_streams(fashion_mnist, kept_fashion_mnist, mon
 
 @needs_fashion_mnist
 def test_a_streamed_set_is_resized_but_not_binarized(fashion_mnist, monkeypatch):
-    monkeypatch.setattr(datasets, "MAX_BYTES_IN_MEMORY", 10**6)
+    monkeypatch.setattr("zoo.datasets.splits.MAX_BYTES_IN_MEMORY", 10**6)
     train = fashion_mnist(size=14)[0]
     assert train.shape == (14, 14, 1)
     (x,) = take(train.stream(4, seed=0), 1)

@@ -6,6 +6,7 @@ There is no pointer to the newest: the newest folder whose seal verifies wins.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -14,9 +15,21 @@ from pathlib import Path
 
 from zoo.errors import ArtefactError
 
-__all__ = ["commit", "first_good", "prune", "remove", "sealed", "verify", "write_json"]
+__all__ = [
+    "FULL",
+    "commit",
+    "first_good",
+    "prune",
+    "remove",
+    "remove_torn",
+    "sealed",
+    "verify",
+    "write_json",
+]
 
 MANIFEST = "manifest.json"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What `OSError.errno` is where a disk, a quota or the largest file allowed is full."""
 
 
 def commit(folder, write, record, seal=MANIFEST, check=None):
@@ -33,9 +46,10 @@ def commit(folder, write, record, seal=MANIFEST, check=None):
       OSError: if the disk is full or the parent cannot be written; nothing is left.
     """
     folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     aside = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")
     remove(aside)
-    aside.mkdir(parents=True)
+    aside.mkdir()
     try:
         write(aside)
         _write_text(aside / seal, json.dumps({**record, "files": _sums(aside)}, indent=1))
@@ -112,23 +126,35 @@ def prune(parent, keep):
         if name not in keep:
             # Renamed first: a half-deleted folder must not look like a damaged checkpoint.
             (parent / name).rename(parent / f".tmp-{name}")
-    for torn in parent.glob(".tmp-*"):
+    remove_torn(parent)
+
+
+def remove_torn(parent):
+    """Deletes what a process that was killed has left in parent."""
+    for torn in Path(parent).glob(".tmp-*"):
         remove(torn)
 
 
-def remove(folder):
-    """Deletes a folder, if it is there."""
+def remove(path):
+    """Deletes a folder or file, if it is there."""
     with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(folder)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def write_json(path, value):
     """Writes a JSON file, whole or not at all, and flushes it to the disk."""
     path = Path(path)
     aside = path.with_name(f".tmp-{path.name}-{os.getpid()}")
-    _write_text(aside, json.dumps(value, indent=1) + "\n")
-    _flush(aside)
-    aside.replace(path)
+    try:
+        _write_text(aside, json.dumps(value, indent=1) + "\n")
+        _flush(aside)
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
     _flush(path.parent)
 
 

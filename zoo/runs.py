@@ -7,6 +7,8 @@ from zoo.errors import ArtefactError, InputError
 
 __all__ = ["read_metrics", "read_run"]
 
+RECIPE = {"model", "options", "data", "epochs", "batch_size", "seed"}
+
 
 def read_run(run):
     """Returns what run.json of a run says: {"recipe": …, "environment": …, "command": …}.
@@ -17,15 +19,26 @@ def read_run(run):
     """
     path = Path(run) / "run.json"
     try:
-        return json.loads(path.read_text())
+        description = json.loads(path.read_text())
+        missing = RECIPE - {*description["recipe"]}
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"Expected a run, a folder with a run.json. Received: {run}") from None
-    except ValueError as error:
-        raise ArtefactError(f"{path} is damaged: {error}.") from None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ArtefactError(f"{path} is damaged: {error!r}.") from None
+    if missing:
+        raise ArtefactError(f"{path} is damaged: its recipe lacks {', '.join(sorted(missing))}.")
+    return description
 
 
 def read_metrics(run):
-    """Returns metrics.jsonl of a run as a list of dicts; a torn last line is left out."""
+    """Returns metrics.jsonl of a run as a list of dicts; a torn last line is left out.
+
+    Raises:
+      ArtefactError: if another line is damaged.
+    """
     path = Path(run) / "metrics.jsonl"
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    try:
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+    except ValueError as error:
+        raise ArtefactError(f"{path} is damaged: {error}.") from None

@@ -10,6 +10,7 @@ import contextlib
 import inspect
 import json
 import os
+import reprlib
 import subprocess
 import sys
 from pathlib import Path
@@ -67,10 +68,12 @@ def export(model, folder, card=None):
     }
 
     def write(aside):
-        archive = keras.export.ExportArchive()
+        module = tf.Module()
         for name, function in endpoints.items():
-            archive.add_endpoint(name, function)
-        archive.write_out(str(aside), verbose=False)
+            setattr(module, name, function)
+        # Only what is used is stored: a GAN's discriminator is not.
+        module.used = [*{v.ref(): v for f in endpoints.values() for v in f.variables}.values()]
+        tf.saved_model.save(module, str(aside), signatures=endpoints)
         np.savez(aside / "golden.npz", **_golden_values(clone, endpoints))
         draw = sampler(clone)
         images.save_grid(aside / "samples.png", draw(SAMPLES, SAMPLE_SEED))
@@ -79,7 +82,9 @@ def export(model, folder, card=None):
 
     try:
         checkpoints.commit(folder, write, record, seal=CARD)
-    except PermissionError as error:
+    except OSError as error:
+        if error.errno in checkpoints.FULL:
+            raise
         raise InputError(f"Expected a folder that can be written. Received: {error}") from None
     return folder
 
@@ -194,22 +199,24 @@ class SavedModel:
         return method
 
     def _call(self, name, values):
-        n = values.get("num_samples", len(values.get("x", values.get("z", ()))))
-        if "labels" in values:
-            labels = values.pop("labels")
-            if self.card["num_classes"]:
-                values["labels"] = self._check_labels(labels, n)
-            elif labels is not None:
-                raise InputError(
-                    f"{self.name} was trained without labels, so takes none. Received: {labels=}"
-                )
-        if "seed" in values:
-            values["seed"] = as_seed(values["seed"])
-        tensors = {
-            k: tf.convert_to_tensor(v, _DTYPES.get(k, tf.float32)) for k, v in values.items()
-        }
+        function = self._loaded.signatures[name]
+        specs = function.structured_input_signature[1]
+        labels = values.pop("labels", None)
+        if "seed" in values and np.ndim(values["seed"]) == 0:
+            values["seed"] = [0, values["seed"]]
+        tensors = {key: _tensor(specs[key], value) for key, value in values.items()}
+        if "labels" in specs:
+            head = next(iter(tensors.values()))
+            n = len(head) if head.shape.rank else int(head)
+            tensors["labels"] = _tensor(specs["labels"], self._check_labels(labels, n))
+        elif labels is not None:
+            raise InputError(
+                f"{self.name} was trained without labels, so takes none. Received: {labels=}"
+            )
+        if "num_samples" in tensors and tensors["num_samples"] < 0:
+            raise InputError(f"num_samples must not be negative. Received: {values}")
         try:
-            return next(iter(self._loaded.signatures[name](**tensors).values()))
+            return next(iter(function(**tensors).values()))
         except tf.errors.InvalidArgumentError as error:
             raise InputError(_assertion(error)) from None
 
@@ -264,11 +271,22 @@ _ARGUMENTS = {
     "complete": [_parameter("x"), _parameter("mask"), _SEED, _LABELS, _FIRST],
     "translate": [_parameter("x")],
 }
-_DTYPES = {name: tf.int32 for name in ("num_samples", "seed", "labels", "first")}
+
+
+def _tensor(spec, value):
+    """Makes a tensor of an argument; it must be of the dtype and shape of its spec."""
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
+        tensor = tf.convert_to_tensor(value, spec.dtype)
+        if spec.shape.is_compatible_with(tensor.shape):
+            return tensor
+    came = f"shape {tuple(value.shape)}" if hasattr(value, "shape") else reprlib.repr(value)
+    raise InputError(
+        f"Expected {spec.name} to be {spec.dtype.name} of shape {spec.shape}. Received: {came}"
+    )
 
 
 def _endpoints(model):
-    """Returns {name: tf.function, traced} for all that a model can do."""
+    """Traces all that a model can do, once: returns {name: concrete function}."""
 
     def spec(name):
         if name in ("x", "mask"):
@@ -282,10 +300,9 @@ def _endpoints(model):
         names = [p.name for p in _ARGUMENTS[name] if p.name != "labels" or model.num_classes]
         function = _positional(getattr(model, name), names)
         function = tf.function(function, [spec(n) for n in names], autograph=False)
-        endpoints[name] = function
-        traced = function.get_concrete_function()
+        endpoints[name] = function.get_concrete_function()
         if name == "encode":
-            latents = traced.structured_outputs
+            latents = endpoints[name].structured_outputs
     return endpoints
 
 
@@ -310,8 +327,9 @@ def _golden_values(model, endpoints, n=4):
         "mask": np.ones((n, *model.shape), np.float32),
     }
     for name, function in endpoints.items():
-        arguments = {spec.name: known[spec.name] for spec in function.input_signature}
-        output = function.get_concrete_function()(*map(tf.constant, arguments.values())).numpy()
+        names = function.structured_input_signature[0]
+        arguments = {spec.name: known[spec.name] for spec in names}
+        output = function(*map(tf.constant, arguments.values())).numpy()
         known |= {"sample": {"x": output}, "encode": {"z": output}}.get(name, {})
         values |= {f"{name}/{key}": value for key, value in arguments.items()}
         values[f"{name}/output"] = output
@@ -333,7 +351,10 @@ def _float32_clone(model):
 def _run_as_stranger(folder):
     """Runs zoo/golden.py on a SavedModel in a process of its own; returns what it measured."""
     done = subprocess.run(
-        [sys.executable, "-P", golden.__file__, str(folder)], capture_output=True, text=True
+        [sys.executable, "-P", golden.__file__, str(folder)],
+        capture_output=True,
+        text=True,
+        start_new_session=True,  # Ctrl-C is for this process, which ends what it began
     )
     if done.returncode:
         raise ArtefactError(

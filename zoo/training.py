@@ -12,7 +12,6 @@ the running metrics) or a pure function of the seed and the step (the noise, the
 """
 
 import contextlib
-import errno
 import json
 import math
 import os
@@ -35,7 +34,6 @@ __all__ = ["Interrupted", "export_run", "train"]
 GRIDS = 10  # grids of samples in a whole run, about
 COMMIT_SECONDS = 300  # at most this much work is lost to a power cut
 MEASURED = 10  # steps after which the time of a run is told
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Interrupted(BaseException):
@@ -137,7 +135,11 @@ def train(
                 shuffle=False,
                 verbose=0,
             )
-        return export_run(model, run, say=say)
+        say("Exporting the best checkpoint, and checking it in a process of its own …")
+        exported = export_run(model, run, say=say)
+        if signals:  # during the export
+            raise Interrupted(signals[0], loop.total)
+        return exported
 
 
 def export_run(model, run, folder=None, say=print):
@@ -171,20 +173,21 @@ def export_run(model, run, folder=None, say=print):
         "step": record["step"],
         "training_seconds": log[-1]["seconds"] if log else 0.0,
     }
-    if folder:
-        return saving.export(model, folder, card)
-    folder, aside = run / "saved_model", run / ".tmp-saved_model"
-    checkpoints.remove(aside)
-    if folder.exists():
-        folder.rename(aside)
-    try:
-        saving.export(model, folder, card)
-    except BaseException:
-        if aside.exists():
-            aside.rename(folder)
-        raise
-    checkpoints.remove(aside)
-    return folder
+    with _told_of_full_disk(run):
+        if folder:
+            return saving.export(model, folder, card)
+        folder, aside = run / "saved_model", run / ".tmp-saved_model"
+        checkpoints.remove(aside)
+        if folder.exists():
+            folder.rename(aside)
+        try:
+            saving.export(model, folder, card)
+        except BaseException:
+            if aside.exists():
+                aside.rename(folder)
+            raise
+        checkpoints.remove(aside)
+        return folder
 
 
 def environment(model):
@@ -235,25 +238,30 @@ class _Run(keras.callbacks.Callback):
 
     def begin(self, seed):
         """Restores the newest good checkpoint, or commits step 0."""
+        checkpoints.remove_torn(self.run)
         (self.run / "samples").mkdir(exist_ok=True)
         self.events = tf.summary.create_file_writer(str(self.run / "events"))
         self._clock = self._committed = time.monotonic()
-        record = _load(self.model, self.checkpoints, _newest_first(self.checkpoints), self.say)
+        names = _newest_first(self.checkpoints)
+        record = _load(self.model, self.checkpoints, names, self.say)
         if record is None:
+            if names:
+                self.say("No checkpoint is whole: starting again at step 0.")
             self.model.run_seed.assign(seed)
             self.log.write_text("")
             self._commit({})
             return
-        os.truncate(self.log, record["log_length"])
+        self.log.touch()
+        os.truncate(self.log, min(record["log_length"], self.log.stat().st_size))
         self._clock -= record["seconds"]
         # `fit` clears the metrics as it begins; on_epoch_begin puts these back.
-        self._metrics_of_begun_epoch = [v.numpy() for v in self._metric_variables()]
+        self._metrics_of_begun_epoch = [v.numpy() for v in _metric_variables(self.model)]
         self.say(f"Resuming at step {self.step:,} of {self.total:,}.")
 
     def on_epoch_begin(self, epoch, logs=None):
         if self.step % self.steps:
             values = self._metrics_of_begun_epoch
-            for variable, value in zip(self._metric_variables(), values, strict=True):
+            for variable, value in zip(_metric_variables(self.model), values, strict=True):
                 variable.assign(value)
 
     def on_train_batch_end(self, batch, logs=None):
@@ -341,13 +349,15 @@ class _Run(keras.callbacks.Callback):
         checkpoints.prune(self.checkpoints, wanted)
         self._committed = time.monotonic()
 
-    def _metric_variables(self):
-        return [variable for metric in self.model.metrics for variable in metric.variables]
-
 
 def _checkpoint(model):
     """Names all that training changes: weights, optimizers' slots and the running metrics."""
-    return tf.train.Checkpoint(model=model, metrics=model.metrics)
+    # TensorFlow passes over Keras's metrics without a word, but not over their variables.
+    return tf.train.Checkpoint(model=model, metrics=[v.value for v in _metric_variables(model)])
+
+
+def _metric_variables(model):
+    return [variable for metric in model.metrics for variable in metric.variables]
 
 
 def _load(model, parent, names, say):
@@ -425,7 +435,7 @@ def _differences(old, new, prefix=""):
 @contextlib.contextmanager
 def _locked(run, resume):
     """Holds the folder of a run for this process alone."""
-    if not resume and run.exists() and any(run.iterdir()):
+    if not resume and run.is_dir() and any(path.name[0] != "." for path in run.iterdir()):
         raise InputError(
             f"Expected a new or empty folder for the run; go on with it by --resume {run}."
             f" Received: {run}"
@@ -439,7 +449,7 @@ def _locked(run, resume):
     except filelock.Timeout:
         raise InputError(f"Another process is training in {run}: wait for it or stop it.") from None
     except OSError as error:
-        if error.errno in FULL:
+        if error.errno in checkpoints.FULL:
             raise
         raise InputError(
             f"Expected a folder that can be written. Received: {run} ({error})"
@@ -457,13 +467,15 @@ def _told_of_full_disk(run):
     try:
         yield
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in checkpoints.FULL:
             raise
         raise TrainingError(f"The disk is full ({error}). Make room. {advice}") from None
-    except tf.errors.ResourceExhaustedError as error:
-        reason = error.message.splitlines()[0]
-        if "space" in reason or "File too large" in reason:
+    except (tf.errors.ResourceExhaustedError, tf.errors.OutOfRangeError) as error:
+        reason = error.message.splitlines()[0].rpartition("}} ")[2].partition(" [Op:")[0]
+        if any(os.strerror(code) in reason for code in checkpoints.FULL):
             raise TrainingError(f"The disk is full ({reason}). Make room. {advice}") from None
+        if isinstance(error, tf.errors.OutOfRangeError):
+            raise
         raise TrainingError(
             f"Out of memory ({reason}). Start again with a smaller --batch-size."
         ) from None

@@ -13,9 +13,11 @@ def command(run, folder):
 
     DIR must not exist yet; without it the SavedModel goes into the run, as at the end of training.
     """
+    from zoo.runs import read_run
+
+    recipe = read_run(run)["recipe"]
     quiet_tensorflow()
     from zoo import registry, training
 
-    recipe = training.read_run(run)["recipe"]
     model = registry.create(recipe["model"], **recipe["options"])
     click.echo(f"Wrote {training.export_run(model, run, folder)}")

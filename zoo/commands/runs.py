@@ -26,16 +26,15 @@ def command(folder, as_json):
 
 def _describe(run):
     """Reads a run's files; a damaged one is listed as such."""
-    import json
-
-    from zoo.runs import read_metrics
+    from zoo.errors import ZooError
+    from zoo.runs import read_metrics, read_run
 
     row = dict.fromkeys(("model", "data", "epoch", "loss", "val_loss"))
     row |= {"run": str(run), "state": "damaged"}
     try:
-        recipe = json.loads((run / "run.json").read_text())["recipe"]
+        recipe = read_run(run)["recipe"]
         last = (read_metrics(run) or [{"epoch": 0}])[-1]
-    except (OSError, ValueError, TypeError, KeyError):
+    except ZooError:
         return row
     done = (run / "saved_model" / "card.json").exists()
     return row | {

@@ -41,13 +41,17 @@ def command(name, resume, run, precision, jit, deterministic, dry_run, **asked):
     Ctrl-C stops after the step, saves, and says how to go on.
     """  # noqa: D301
     from zoo import datasets, registry
+    from zoo.runs import read_run
 
     if name is None and resume is None:
         raise click.UsageError("Give the NAME of a model (zoo list), or --resume RUN (zoo runs).")
     if resume and run:
         raise click.UsageError("--resume RUN names the folder already: leave out --run.")
-    if name:
-        registry.find(name)
+    if resume and dry_run:
+        raise click.UsageError("--dry-run keeps nothing, so it has nothing to --resume.")
+    if name and (entry := registry.find(name)).package is None:
+        name = entry.value  # with the absolute path of the file, for a resume from elsewhere
+    saved = read_run(resume)["recipe"] if resume else {"model": name, "seed": 0}
     quiet_tensorflow()
     import keras
     import tensorflow as tf
@@ -56,7 +60,6 @@ def command(name, resume, run, precision, jit, deterministic, dry_run, **asked):
 
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    saved = training.read_run(resume)["recipe"] if resume else {"model": name, "seed": 0}
     if name and name != saved["model"]:
         raise InputError(f"{resume} is a run of {saved['model']}. Received: {name!r}")
     cls = registry.load(saved["model"])
@@ -68,8 +71,8 @@ def command(name, resume, run, precision, jit, deterministic, dry_run, **asked):
         raise InputError(f"--conditional needs labels, and {data[0].name} has none.")
     options = registry.parse_options(cls, asked["settings"])
     options = {
-        **_from_data(cls, data[0], asked["conditional"]),
         **saved.get("options", {}),
+        **_from_data(cls, data[0], asked["conditional"]),
         **options,
     }
     keras.utils.set_random_seed(recipe["seed"])
@@ -77,9 +80,7 @@ def command(name, resume, run, precision, jit, deterministic, dry_run, **asked):
     model = registry.create(saved["model"], **options)
 
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(
-            f"{scratch}/run" if dry_run and not resume else resume or run or _folder(recipe)
-        )
+        folder = Path(f"{scratch}/run" if dry_run else resume or run or _folder(recipe))
         _print_plan(model, recipe, data[0], folder, jit)
         with _Display() as display:
             try:
@@ -212,7 +213,7 @@ def _print_end(exported, test, folder, dry_run):
         [
             ("score", score),
             ("model", f"{exported} ({size:.1f} MB; {model.card['ms_per_image']} ms an image)"),
-            ("sample", f"zoo sample {folder}"),
+            ("sample", f"zoo sample {folder if folder.parent.name else f'./{folder}'}"),
         ]
     )
 
@@ -229,11 +230,14 @@ def describe_score(score):
 class _Display:
     """A live line of progress on a terminal; elsewhere the lines that `say` is given, alone."""
 
-    def __enter__(self):
-        from rich import progress
+    def __init__(self, console=None):
         from rich.console import Console
 
-        self.console = Console(highlight=False, soft_wrap=True)
+        self.console = console or Console(highlight=False, soft_wrap=True)
+
+    def __enter__(self):
+        from rich import progress
+
         self.progress = progress.Progress(
             progress.BarColumn(24),
             progress.MofNCompleteColumn(),

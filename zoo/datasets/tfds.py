@@ -1,0 +1,260 @@
+"""Sets of TensorFlow Datasets, in memory where they fit, else streamed."""
+
+import functools
+import hashlib
+import json
+import operator
+import os
+import threading
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+
+from zoo.datasets import BUNDLED, Split, order, splits
+from zoo.errors import InputError
+
+_PROBE_SECONDS = 4.0
+_WINDOW = 8192  # encoded images of a streamed set that are shuffled together
+
+
+def names():
+    """Lists the names that TFDS knows, prepared or not."""
+    import tensorflow_datasets as tfds
+
+    return tfds.list_builders(with_community_datasets=False)
+
+
+def load(name, size, binarize):
+    """Loads a set by its name in TFDS, as `emnist` or `emnist/letters`."""
+    builder = _builder(name)
+    shape, num_classes, class_names = _features(builder, name, size)
+    notes = []
+    if not _is_prepared(builder):
+        _download(builder, name)
+        notes.append(f"downloaded to {builder.data_dir}")
+    counts = {key: split.num_examples for key, split in builder.info.splits.items()}
+    sections = splits.held_out(name, counts, most=5000)
+    held_out = [key for key in ("validation", "test") if sections[key][0] == "train"]
+    if held_out:
+        notes.append(f"{' and '.join(held_out)} held out from the end of train")
+    total = sum(last - first for _, first, last in sections.values())
+    large = splits.is_large(name, total, shape, binarize)
+    if large:
+        notes.append("streamed: too large for memory")
+    elif size is not None:
+        notes.append(f"cut to squares and resized to {size}x{size}")
+    name = name.replace("/", "-").replace(":", "-")
+    about = dict(notes=notes, num_classes=num_classes, class_names=class_names)
+    streamed = tuple(
+        RecordSplit(name, key, builder, section, shape, size, **about)
+        for key, section in sections.items()
+    )
+    if large:
+        return streamed
+    parts = {split.split: split.read() for split in streamed}
+    return splits.finish(name, parts, 256, size, binarize, **about)
+
+
+class RecordSplit(Split):
+    """A split of a TFDS set, read in the order of its files.
+
+    An epoch reads the files round from an image chosen by (seed, epoch) and shuffles windows of
+    encoded images. A stream that starts late reads what it skips, but does not decode it.
+
+    Args:
+      builder: prepared tfds.core.DatasetBuilder.
+      section: (split of TFDS, first, last).
+      size: int or None, as in `load_dataset`.
+    """
+
+    def __init__(self, name, split, builder, section, shape, size, **about):
+        super().__init__(name, split, section[2] - section[1], shape, 256, **about)
+        self._builder, self._section, self._size = builder, section, size
+
+    @functools.cached_property
+    def fingerprint(self):
+        """sha256 in hex of what TFDS says of the data: a pass over the images would take hours."""
+        source, first, last = self._section
+        info = self._builder.info
+        facts = [info.full_name, source, first, last, self.shape, self._size, self.num_classes]
+        facts += [info.splits[source].shard_lengths, info.splits[source].num_bytes]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    def batches(self, batch_size, labels=False):
+        self._check(labels, self.num_classes, batch_size)
+        return self._batched(self._records(), labels, batch_size)
+
+    def stream(self, batch_size, seed, first_step=0, labels=False):
+        import tensorflow as tf
+
+        self._check(labels, self.num_classes, batch_size, first_step)
+        records, count = self._records(), len(self)
+        windows = -(-count // _WINDOW)
+        shuffle, start = order.seed_for(seed, "order"), order.seed_for(seed, "start")
+
+        def epoch(number):
+            first = order.shuffled(tf.zeros([1], tf.int64), count, start, number[None])[0]
+
+            def window(w, record):
+                n = tf.shape(record["image"], tf.int64)[0]
+                number_of_window = tf.fill([n], number * windows + w)
+                index = order.shuffled(tf.range(n), n, shuffle, number_of_window)
+                return {key: tf.gather(value, index) for key, value in record.items()}
+
+            turned = records.skip(first).concatenate(records.take(first))
+            return turned.batch(_WINDOW).enumerate().map(window).unbatch()
+
+        position = operator.index(first_step) * batch_size
+        examples = tf.data.Dataset.counter(position // count).flat_map(epoch)
+        examples = examples.skip(position % count)
+        return self._batched(examples, labels, batch_size, drop_remainder=True)
+
+    def read(self):
+        """Gives (uint8 [n, *shape], int32 [n] or None), where that fits in memory."""
+        images, labels = np.zeros((len(self), *self.shape), np.uint8), np.zeros(len(self), np.int32)
+        batches = splits.deterministic(self._decoded(self._records()).batch(500))
+        for i, (x, y) in enumerate(batches.as_numpy_iterator()):
+            images[i * 500 :][: len(x)], labels[i * 500 :][: len(x)] = x, y
+        return images, None if labels.min() < 0 else labels
+
+    def _records(self):
+        """Gives {"image": encoded string [], "label": int64 []} in the order of the files."""
+        import tensorflow_datasets as tfds
+
+        wanted = ("image", "label") if self.num_classes else ("image",)
+        encoded = {
+            key: tfds.decode.SkipDecoding()
+            for key, feature in self._builder.info.features.items()
+            if isinstance(feature, tfds.features.Image)
+        }
+        records = self._builder.as_dataset(
+            split="{}[{}:{}]".format(*self._section),
+            shuffle_files=False,
+            decoders=encoded,
+            read_config=tfds.ReadConfig(
+                try_autocache=False, interleave_cycle_length=1, skip_prefetch=True
+            ),
+        )
+        return records.map(lambda record: {key: record[key] for key in wanted})
+
+    def _decoded(self, records):
+        """Maps records to (uint8 [*shape], int32 []); TFDS too marks the lack of a label by -1."""
+        import tensorflow as tf
+
+        decode = self._builder.info.features["image"].decode_example
+
+        def example(record):
+            image = decode(record["image"])
+            if self._size is not None:
+                fit = functools.partial(splits.resize, size=self._size)
+                image = tf.numpy_function(fit, [image], tf.uint8, stateful=False)
+            return tf.ensure_shape(image, self.shape), tf.cast(record.get("label", -1), tf.int32)
+
+        return records.map(example, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def _batched(self, records, labels, batch_size, drop_remainder=False):
+        def scaled(images, y):
+            return (self._scaled(images), y) if labels else self._scaled(images)
+
+        batches = self._decoded(records).batch(batch_size, drop_remainder=drop_remainder)
+        return splits.deterministic(batches.map(scaled))
+
+
+def _builder(name):
+    """Finds a builder, prepared if there is any prepared version."""
+    import tensorflow_datasets as tfds
+
+    data_dir = os.environ.get("TFDS_DATA_DIR") or None
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError:
+        raise _unknown(name) from None
+    except Exception as error:
+        raise InputError(f"TFDS cannot make {name}: {_line(error)}") from error
+    if not _is_prepared(builder) and ":" not in name:
+        try:
+            return tfds.builder(f"{name}:*.*.*", data_dir=data_dir)
+        except Exception:  # no version is prepared: the newest will be
+            return builder
+    return builder
+
+
+def _is_prepared(builder):
+    return (builder.data_path / "dataset_info.json").exists()  # as TFDS, which warns besides
+
+
+def _unknown(name):
+    near = get_close_matches(name, sorted({*BUNDLED, *names()}), n=3, cutoff=0.6)
+    near = f" Did you mean {' or '.join(near)}?" if near else " `zoo data` lists what is here."
+    if Path(name).exists():
+        near = f" For the folder or file of that name write ./{name}."
+    return InputError(f"There is no dataset of this name.{near} Received: name={name}")
+
+
+def _features(builder, name, size):
+    """Gives (shape, num_classes, class_names), or refuses what has no 8-bit grey or RGB image."""
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    features = dict(features) if isinstance(features, tfds.features.FeaturesDict) else {}
+    image, label = features.get("image"), features.get("label")
+    is_image = isinstance(image, tfds.features.Image)
+    if not (is_image and image.np_dtype == np.uint8 and image.shape[-1] in (1, 3)):
+        raise InputError(
+            f"A dataset must have an `image` feature of 8 bits with 1 or 3 channels. Received: "
+            f"{name} with {image if is_image else ', '.join(features) or 'no features'}"
+        )
+    shape = tuple(image.shape) if size is None else (size, size, image.shape[-1])
+    if None in shape:
+        raise InputError(
+            f"{name} does not declare one size for its images: give --size N to cut and resize "
+            f"them. Received: size=None"
+        )
+    if not isinstance(label, tfds.features.ClassLabel) or not label.num_classes:
+        return shape, 0, ()
+    return shape, label.num_classes, tuple(label.names)
+
+
+def _download(builder, name):
+    """Prepares a set of TFDS; without network says so at once, where TFDS would try for minutes."""
+    advice = (
+        f"set TFDS_DATA_DIR to a folder where TFDS has prepared {name}, or give your own images "
+        f"with --data PATH"
+    )
+    urls = [url for url in builder.url_infos if url.startswith("http")]
+    fault = _unreachable(urls[0] if urls else "https://storage.googleapis.com")
+    if fault:
+        raise InputError(
+            f"{name} is not prepared in {builder.data_dir} and cannot be downloaded ({fault}): "
+            f"{advice}."
+        )
+    try:
+        builder.download_and_prepare()
+    except Exception as error:
+        raise InputError(f"TFDS cannot prepare {name} ({_line(error)}): {advice}.") from error
+
+
+def _unreachable(url):
+    """Says in a few seconds why a host gives no answer at all, or None if it does."""
+    import requests
+
+    host = url.split("/")[2]
+    fault = [f"{host} does not answer"]
+
+    def probe():
+        try:
+            requests.head(url, timeout=_PROBE_SECONDS).close()
+            fault[0] = None
+        except requests.RequestException:
+            fault[0] = f"{host} cannot be reached"
+
+    # In a thread, because the look-up of a name knows no time limit.
+    thread = threading.Thread(target=probe, daemon=True)
+    thread.start()
+    thread.join(_PROBE_SECONDS)
+    return fault[0]
+
+
+def _line(error):
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
