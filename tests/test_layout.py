@@ -1,0 +1,100 @@
+"""Who may import whom, and what the distribution contains."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FOR_MODELS = {"model", "random", "layers", "distributions", "losses"}
+MAY_IMPORT = {
+    "checkpoints": {"errors"},
+    "datasets": {"datasets", "errors", "random"},
+    "distributions": set(),
+    "errors": set(),
+    "evaluation": {"evaluation", "model", "random", "saving"},
+    "golden": set(),
+    "images": set(),
+    "model": {"random"},
+    "models": FOR_MODELS,
+    "random": set(),
+    "registry": {"errors", "model"},
+    "runs": {"errors"},
+    "saving": {"checkpoints", "errors", "golden", "images", "model", "registry"},
+    "testing": {"datasets", "errors", "model", "saving", "training"},
+    "training": {"checkpoints", "errors", "images", "model", "runs", "saving"},
+}
+
+
+def imported(tree):
+    """Yields the parts of zoo that a module imports: "saving" of `from zoo import saving`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            inside = [alias.name for alias in node.names]
+            names = [f"zoo.{n}" for n in inside] if node.module == "zoo" else [node.module or ""]
+        else:
+            continue
+        yield from (name.split(".")[1] for name in names if name.startswith("zoo."))
+
+
+def modules(*skip):
+    for path in sorted((ROOT / "zoo").rglob("*.py")):
+        part = path.relative_to(ROOT / "zoo").with_suffix("").parts[0]
+        if part not in skip:
+            yield pytest.param(part, path, id=path.relative_to(ROOT).as_posix())
+
+
+@pytest.mark.parametrize(("part", "path"), [*modules("__init__", "commands")])
+def test_who_imports_whom(part, path):
+    found = {*imported(ast.parse(path.read_text()))} - {"API_VERSION"}
+    assert found <= MAY_IMPORT[part]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "zoo" / "commands").glob("*.py")), ids=lambda path: path.name
+)
+def test_commands_import_the_rest_inside_functions(path):
+    body = ast.parse(path.read_text()).body
+    top = ast.Module([node for node in body if isinstance(node, ast.Import | ast.ImportFrom)], [])
+    assert {*imported(top)} <= {"commands", "errors"}
+
+
+def test_readme_and_ci_run_the_same_command():
+    command = next(
+        line
+        for line in (ROOT / "README.md").read_text().splitlines()
+        if line.startswith("python3 -m venv") and "pytest" in line
+    )
+    assert "zoo train vae" in (ROOT / "README.md").read_text().split("```")[1]
+    ci = (ROOT / ".ci" / "run").read_text()
+    assert command.replace("pip install", "pip install -q") in ci
+
+
+@pytest.mark.slow
+def test_a_wheel_works_elsewhere_without_network(tmp_path):
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
+    subprocess.run([*pip, "wheel", "--no-deps", "-w", tmp_path, ROOT], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    site = tmp_path / "site"
+    subprocess.run([*pip, "install", "--no-deps", "--target", site, wheel], check=True)
+    program = (
+        "import zoo; print(zoo.__file__, zoo.list_models(),"
+        " *[len(s) for n in ('mnist', 'mnist_binary', 'binarized_mnist')"
+        " for s in zoo.load_dataset(n)])"
+    )
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, **nowhere, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    counts = "55000 5000 10000 55000 5000 10000 50000 10000 10000"
+    assert done.stdout.strip() == f"{site / 'zoo' / '__init__.py'} ['vae'] {counts}"
