@@ -21,6 +21,7 @@ import numpy as np
 from rich.console import Console
 
 import zoo
+from zoo import registry
 from zoo.commands.train import _Display
 
 
@@ -62,9 +63,9 @@ def main():
 
 def measure(name, epochs, steps):
     """Returns the median seconds a step of a bare fit and of zoo.train."""
-    batch_size = zoo.registry.load(name).recipe["batch_size"]
+    batch_size = registry.load(name).recipe["batch_size"]
     with tempfile.TemporaryDirectory() as folder:
-        data = subset(zoo.registry.load(name).recipe["data"], steps * batch_size, folder)
+        data = subset(registry.load(name).recipe["data"], steps * batch_size, folder)
         models = [create(name, data[0]) for _ in range(2)]
         models[0].compile(total_steps=steps * epochs)
         bare, ours = Clock(), Clock()
@@ -77,7 +78,7 @@ def measure(name, epochs, steps):
                 f"{folder}/run",
                 epochs=epochs,
                 batch_size=batch_size,
-                callbacks=[display.callback(epochs), ours, turn],
+                callbacks=[display.callback(steps * epochs), ours, turn],
                 say=display.say,
             )
     return [statistics.median(clock.seconds[1:]) / (steps - 1) for clock in (bare, ours)]

@@ -80,7 +80,7 @@ def train(
       jit: whether XLA compiles the step; None lets Keras choose (yes on a GPU, no on a CPU).
       name: str, the model's name in the registry. Default: the class name in lower case.
       source: dict, how the data was asked for. Default: its name.
-      command: str, what the user typed.
+      command: str, what the user typed; a resume to the same end keeps what began the run.
       callbacks: more Keras callbacks.
       say: function of a str, told what happens.
       dry_run: whether to do one step of everything and stop.
@@ -117,7 +117,10 @@ def train(
     held_out = validation.batches(batch_size, labels=model.num_classes > 0)
     with _locked(run, resume), _told_of_full_disk(run), _signals(say) as signals:
         if resume:
-            _check_recipe(runs.read_run(run)["recipe"], recipe)
+            begun = runs.read_run(run)
+            _check_recipe(begun["recipe"], recipe)
+            if begun["recipe"]["epochs"] == recipe["epochs"]:
+                command = begun["command"]
         description = {"recipe": recipe, "environment": environment(model), "command": command}
         checkpoints.write_json(run / "run.json", description)
         loop = _Run(model, run, steps, recipe["epochs"], signals, say)

@@ -81,7 +81,7 @@ def command(name, resume, run, precision, jit, deterministic, dry_run, **asked):
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(f"{scratch}/run" if dry_run else resume or run or _folder(recipe))
-        _print_plan(model, recipe, data[0], folder, jit)
+        total = _print_plan(model, recipe, data[0], folder, jit)
         with _Display() as display:
             try:
                 exported = training.train(
@@ -96,7 +96,7 @@ def command(name, resume, run, precision, jit, deterministic, dry_run, **asked):
                     name=recipe["model"],
                     source=recipe["source"],
                     command=shlex.join(["zoo", *sys.argv[1:]]),
-                    callbacks=[display.callback(recipe["epochs"])],
+                    callbacks=[display.callback(total)],
                     say=display.say,
                     dry_run=dry_run,
                 )
@@ -166,6 +166,7 @@ def _folder(recipe):
 
 
 def _print_plan(model, recipe, split, folder, jit):
+    """Says what will be done; returns the number of steps."""
     import shutil
 
     from zoo import training
@@ -191,6 +192,7 @@ def _print_plan(model, recipe, split, folder, jit):
         raise InputError(
             f"Expected {disk >> 20} MB of free disk in {there}. Received: {free >> 20} MB"
         )
+    return recipe["epochs"] * steps
 
 
 def _print_end(exported, test, folder, dry_run):
@@ -261,8 +263,8 @@ class _Display:
         self.console.print(text, markup=False)
         sys.stdout.flush()
 
-    def callback(self, epochs):
-        """Makes the Keras callback that moves the progress on."""
+    def callback(self, total):
+        """Makes the Keras callback that moves the progress on, to total steps."""
         import keras
 
         display = self.progress
@@ -271,9 +273,8 @@ class _Display:
             task = None
 
             def on_epoch_begin(self, epoch, logs=None):
-                step, steps = int(self.model.step), self.params["steps"]
                 if self.task is None:
-                    total = step + steps * (epochs - epoch)
+                    step = int(self.model.step)
                     self.task = display.add_task(
                         "", total=total, completed=step, losses="", speed=""
                     )
