@@ -23,16 +23,17 @@ def main(folder):
     model = tf.saved_model.load(str(folder))
     with np.load(folder / "golden.npz") as file:
         golden = {tuple(key.split("/")): file[key] for key in file}
-    for name in {name for name, _ in golden}:
+    for name in sorted({name for name, _ in golden}):
         arguments = {
-            k: tf.constant(v)
-            for (n, k), v in golden.items()
-            if (n, k) != (name, "output") and n == name
+            key: tf.constant(value)
+            for (endpoint, key), value in golden.items()
+            if endpoint == name and key != "output"
         }
-        output = next(iter(model.signatures[name](**arguments).values())).numpy()
-        problem = difference(name, golden[name, "output"], output)
-        if problem:
-            return problem
+        # Twice: an endpoint with a state gives the golden values in a fresh process, once.
+        for _ in range(2):
+            output = next(iter(model.signatures[name](**arguments).values())).numpy()
+            if problem := difference(name, golden[name, "output"], output):
+                return problem
     print(json.dumps({"ms_per_image": _milliseconds(model.signatures["sample"], tf)}))
     return None
 

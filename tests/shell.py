@@ -1,0 +1,187 @@
+"""The program as users run it, in a process of its own or in this one, on small data."""
+
+import atexit
+import contextlib
+import functools
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from zoo import checkpoints
+
+TESTS = Path(__file__).parent
+NOISY = f"{TESTS / 'noisy.py'}:Noisy"
+PROGRAM = [sys.executable, "-c", "from zoo.commands import main; main()"]
+STEPS = 160  # an epoch of `finished`
+EPOCHS = 4
+TRAIN = ["train", NOISY, "--data", "./binary.npz", "--batch-size", "2", "--epochs", str(EPOCHS)]
+
+
+def environment():
+    return {**os.environ, "PYTHONPATH": str(TESTS)}
+
+
+def zoo(*arguments, cwd):
+    """Runs `zoo` in a fresh process to its end."""
+    return subprocess.run(
+        [*PROGRAM, *map(str, arguments)],
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def here(*arguments, cwd="."):
+    """Runs `zoo` in this process, which costs no import of TensorFlow."""
+    import keras
+
+    from zoo.commands import main
+
+    stdout, stderr = io.StringIO(), io.StringIO()
+    policy = keras.config.dtype_policy()
+    with (
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stderr),
+    ):
+        try:
+            main([*map(str, arguments)])
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+        finally:
+            keras.config.set_dtype_policy(policy)
+    return SimpleNamespace(returncode=code, stdout=stdout.getvalue(), stderr=stderr.getvalue())
+
+
+class Running:
+    """A `zoo` that runs beside the tests."""
+
+    def __init__(self, *arguments, cwd):
+        self.process = subprocess.Popen(
+            [*PROGRAM, *map(str, arguments)],
+            cwd=cwd,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.stdout = ""
+
+    def wait_for(self, text):
+        """Reads on until a line has the text, which it must before it ends."""
+        for line in self.process.stdout:
+            self.stdout += line
+            if text in line:
+                return
+        raise AssertionError(f"{text!r} was not in\n{self.stdout}{self.process.stderr.read()}")
+
+    def send(self, number):
+        self.process.send_signal(number)
+
+    def send_group(self, number):
+        """Does what a terminal does at Ctrl-C: signals the process and all that it started."""
+        os.killpg(self.process.pid, number)
+
+    def wait(self):
+        """Waits for the end; returns what `zoo` returns."""
+        stdout, stderr = self.process.communicate(timeout=120)
+        return SimpleNamespace(
+            returncode=self.process.returncode, stdout=self.stdout + stdout, stderr=stderr
+        )
+
+    def wait_stopped(self):
+        """Waits until a SIGSTOP has been obeyed."""
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
+
+    def end(self):
+        if self.process.poll() is None:
+            self.send(signal.SIGKILL)
+            self.process.communicate()
+
+
+def write_data(folder, count=400):
+    """Writes binary.npz, classes.npz, other.npz (binary) and grey.npz: 8 x 8 images."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(count) % 3
+    probs = rng.random((3, 8, 8))
+    for name in ("binary", "other"):
+        images = (rng.random((count, 8, 8)) < probs[labels]).astype(np.uint8)
+        np.savez(folder / f"{name}.npz", images=images)
+    np.savez(folder / "classes.npz", images=images, labels=labels)
+    np.savez(folder / "grey.npz", images=rng.integers(0, 256, (count, 8, 8), np.uint8))
+
+
+@functools.cache
+def finished():
+    """A finished run in a fresh process: its folder, cwd and result. Copy it to change it."""
+    folder = Path(tempfile.mkdtemp(prefix="zoo-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    write_data(folder)
+    result = zoo(*TRAIN, "--run", "done", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return SimpleNamespace(cwd=folder, run=folder / "done", result=result)
+
+
+def copy_of_finished(folder):
+    """Copies the finished run and its data; returns the path of the run."""
+    shutil.copytree(finished().cwd, folder, dirs_exist_ok=True)
+    return folder / "done"
+
+
+def saved_steps(run):
+    return [int(name.removeprefix("step-")) for name in checkpoints.sealed(run / "checkpoints")]
+
+
+def weights(run):
+    """All that the newest checkpoint holds: {name: array}."""
+    import tensorflow as tf
+
+    newest = checkpoints.sealed(run / "checkpoints")[-1]
+    reader = tf.train.load_checkpoint(str(run / "checkpoints" / newest / "variables"))
+    names = [name for name in reader.get_variable_to_shape_map() if name[0] != "_"]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+def assert_same_weights(run, expected):
+    found, wanted = weights(run), weights(expected)
+    assert found.keys() == wanted.keys()
+    assert len(wanted) > 5
+    for name, value in wanted.items():
+        assert np.asarray(found[name]).tobytes() == np.asarray(value).tobytes(), name
+
+
+def log(run):
+    """metrics.jsonl but for what the clock decides."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+def assert_refused(result, code, *parts):
+    """Asserts one clear line on stderr that has all parts, the exit code and no traceback."""
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
+    *usage, line = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert not usage or usage[0].startswith("Usage: "), result.stderr
+    for part in parts:
+        assert part in line
+
+
+def flip(path):
+    """Flips one bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)

@@ -1,0 +1,253 @@
+"""The SavedModel: runs without zoo and Keras, says what it is, and is refused when damaged."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from noisy import Noisy
+from shell import assert_refused, finished, flip, here
+
+import zoo
+from zoo import saving
+from zoo.errors import ArtefactError, InputError
+from zoo.models.vae import VAE
+
+IMAGE = ("float32", (None, 8, 8, 1))
+SCALAR, SEED, LABELS = ("int32", ()), ("int32", (2,)), ("int32", (None,))
+
+
+@pytest.fixture(scope="module")
+def conditional(tmp_path_factory):
+    """The SavedModel of a conditional VAE that computes in bfloat16, and the VAE."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = VAE(shape=(8, 8, 1), levels=2, num_classes=3, filters=4, latent_dim=4)
+    keras.config.set_dtype_policy(policy)
+    folder = tmp_path_factory.mktemp("vae") / "exported"
+    return zoo.load(zoo.export(model, folder, {"model": "vae"})), model
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """The SavedModel of the finished run, which is unconditional."""
+    return zoo.load(finished().run)
+
+
+@pytest.fixture
+def copy(tmp_path):
+    return shutil.copytree(finished().run / "saved_model", tmp_path / "copy")
+
+
+def test_it_samples_where_zoo_and_keras_cannot_be_imported(plain, tmp_path):
+    code = (
+        "import sys\n"
+        "sys.modules['zoo'] = sys.modules['keras'] = sys.modules['tensorflow_probability'] = None\n"
+        "import numpy, tensorflow as tf\n"
+        f"model = tf.saved_model.load({str(plain.folder)!r})\n"
+        "images = model.signatures['sample'](num_samples=tf.constant(5),"
+        " seed=tf.constant([0, 3]), first=tf.constant(2))\n"
+        "numpy.save('images.npy', *images.values())\n"
+    )
+    subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, check=True)
+    images = np.load(tmp_path / "images.npy")
+    assert images.shape == (5, 8, 8, 1)
+    assert np.array_equal(images, plain.sample(5, seed=3, first=2))
+
+
+def signatures(model):
+    loaded = tf.saved_model.load(str(model.folder))
+    return {
+        name: {
+            key: (spec.dtype.name, tuple(spec.shape))
+            for key, spec in function.structured_input_signature[1].items()
+        }
+        for name, function in loaded.signatures.items()
+    }
+
+
+def test_the_signatures_are_the_methods_of_the_model(plain):
+    assert signatures(plain) == {
+        "sample": {"num_samples": SCALAR, "seed": SEED, "first": SCALAR},
+        "log_prob": {"x": IMAGE, "seed": SEED, "first": SCALAR},
+    }
+
+
+def test_a_conditional_model_takes_labels_in_every_signature(conditional):
+    z = ("float32", (None, 4))
+    assert signatures(conditional[0]) == {
+        "sample": {"num_samples": SCALAR, "seed": SEED, "labels": LABELS, "first": SCALAR},
+        "log_prob": {"x": IMAGE, "seed": SEED, "labels": LABELS, "first": SCALAR},
+        "encode": {"x": IMAGE, "labels": LABELS},
+        "decode": {"z": z, "labels": LABELS},
+        "reconstruct": {"x": IMAGE, "labels": LABELS},
+    }
+
+
+def test_every_method_gives_what_the_model_gives_in_float32(conditional):
+    saved, model = conditional
+    clone = VAE(**model.get_config())
+    clone.set_weights(model.get_weights())
+    seed, labels = tf.constant([0, 7]), tf.constant([0, 1, 2, 0])
+    x = clone.sample(4, seed, labels)
+    z = clone.encode(x, labels)
+    for found, expected in (
+        (saved.sample(4, 7, labels), x),
+        (saved.encode(x, labels), z),
+        (saved.decode(z, labels), clone.decode(z, labels)),
+        (saved.reconstruct(x, labels), clone.reconstruct(x, labels)),
+        (saved.log_prob(x, 7, labels), clone.log_prob(x, seed, labels)),
+    ):
+        assert found.dtype == tf.float32
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_card_says_what_it_is_and_where_it_comes_from(plain):
+    card = json.loads((finished().run / "saved_model" / "card.json").read_text())
+    assert card["schema"] == 1
+    assert card["can"] == ["sample", "log_prob"]
+    assert card["log_prob_kind"] == "exact"
+    assert card["parameters"] == 64
+    assert card["recipe"] == json.loads((finished().run / "run.json").read_text())["recipe"]
+    assert card["command"].startswith("zoo train ")
+    assert card["ms_per_image"] > 0
+    assert card["training_seconds"] > 0
+    files = {p for p in plain.folder.rglob("*") if p.is_file() and p.name != "card.json"}
+    assert {plain.folder / name for name in card["files"]} == files
+    [score] = card["scores"]
+    assert (score["metric"], score["split"], score["dataset"]) == (
+        "log_likelihood",
+        "test",
+        "binary",
+    )
+
+
+def test_a_seed_may_be_one_int_and_a_draw_may_be_made_in_parts(plain):
+    whole = plain.sample(6, seed=5).numpy()
+    assert np.array_equal(whole, plain.sample(6, [0, 5]))
+    assert np.array_equal(whole, plain.sample(num_samples=6, seed=np.int64(5), first=0))
+    assert np.array_equal(whole[4:], plain.sample(2, 5, first=4))
+    assert not np.array_equal(whole, plain.sample(6, seed=6))
+    assert plain.sample(0, seed=5).shape == (0, 8, 8, 1)
+
+
+@pytest.mark.parametrize(
+    "labels", [None, [0, 1], [[0, 1, 2]], [0, 1, 3], [0, 1, -1], [0.0, 1.0, 2.0]]
+)
+def test_bad_labels_are_told(conditional, labels):
+    with pytest.raises(InputError, match=r"3 .*of 0 to 2"):
+        conditional[0].sample(3, 0, labels)
+
+
+def test_labels_for_an_unconditional_model_are_told(plain):
+    with pytest.raises(InputError, match="trained without labels, so takes none"):
+        plain.sample(3, 0, [0, 1, 2])
+
+
+def test_grey_data_for_a_binary_model_are_told(conditional, plain):
+    grey = np.full((3, 8, 8, 1), 0.5, np.float32)
+    message = r"Data must be one of 2 values from 0 to 1, evenly spaced\. Binarise it,[^']*$"
+    with pytest.raises(InputError, match=message):
+        plain.log_prob(grey, seed=0)
+    with pytest.raises(InputError, match=message):
+        conditional[0].encode(grey, [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model: model.log_prob(np.zeros((3, 9, 9, 1), np.float32), seed=0),
+        lambda model: model.log_prob(np.zeros((8, 8, 1), np.float32), seed=0),
+        lambda model: model.log_prob("photo.png", seed=0),
+        lambda model: model.sample(4, seed=[1, 2, 3]),
+        lambda model: model.sample(4, seed="dice"),
+        lambda model: model.sample(-1, seed=0),
+        lambda model: model.sample("four", seed=0),
+    ],
+    ids=["size", "no batch", "path", "seed of 3", "seed of str", "negative", "number as str"],
+)
+def test_a_bad_argument_is_told_in_one_line(plain, call):
+    with pytest.raises(InputError) as caught:
+        call(plain)
+    assert "Received: " in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+def test_what_a_model_cannot_is_no_attribute(plain):
+    assert not hasattr(plain, "encode")
+    with pytest.raises(AttributeError, match="has no 'encode': it can sample, log_prob"):
+        plain.encode(np.zeros((1, 8, 8, 1)))
+    with pytest.raises(TypeError, match="num"):
+        plain.sample(3, seed=0, num=4)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "saved_model.pb",
+        "variables/variables.index",
+        "variables/variables.data-00000-of-00001",
+        "golden.npz",
+    ],
+)
+def test_a_damaged_file_is_refused_and_named(copy, name):
+    flip(copy / name)
+    with pytest.raises(ArtefactError, match=f"{name} is damaged"):
+        zoo.load(copy)
+    assert_refused(here("sample", copy, cwd=copy.parent), 3, f"{copy / name} is damaged")
+    (copy / name).unlink()
+    assert_refused(here("sample", copy, cwd=copy.parent), 3, f"{copy / name} is missing")
+    assert not (copy.parent / "samples.png").exists()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"schema": 1}', '"schema"'])
+def test_a_damaged_card_is_refused_and_named(copy, text):
+    (copy / "card.json").write_text(text)
+    assert_refused(here("sample", copy, cwd=copy.parent), 3, f"{copy / 'card.json'} is damaged")
+
+
+def test_a_card_of_another_schema_is_refused(copy):
+    card = json.loads((copy / "card.json").read_text())
+    (copy / "card.json").write_text(json.dumps({**card, "schema": 2}))
+    with pytest.raises(ArtefactError, match="has schema 2; this zoo reads 1"):
+        zoo.load(copy)
+
+
+def test_a_new_score_of_a_kind_takes_the_place_of_the_old(copy):
+    score = {"metric": "fd", "split": "test", "dataset": "binary", "value": 3.0}
+    before = saving.read_card(copy)["scores"]
+    saving.add_score(copy, score)
+    saving.add_score(copy, {**score, "value": 2.0})
+    assert saving.read_card(copy)["scores"] == [*before, {**score, "value": 2.0}]
+    assert zoo.load(copy).sample(1, 0).shape == (1, 8, 8, 1)
+
+
+def test_export_refuses_a_place_that_is_taken_or_cannot_be_made(tmp_path):
+    model = Noisy((8, 8, 1))
+    (tmp_path / "file").write_text("mine")
+    for place in (tmp_path, tmp_path / "file"):
+        with pytest.raises(InputError, match="Expected a folder that is not there yet"):
+            zoo.export(model, place)
+    for place in (tmp_path / "file" / "exported", "/proc/exported"):
+        with pytest.raises(InputError, match="Expected a folder that can be written"):
+            zoo.export(model, place)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+class Stateful(Noisy):
+    """Noisy whose samples are others at every call, but the same in every fresh process."""
+
+    def sample(self, num_samples, seed, labels=None, first=0):
+        return tf.round(tf.random.uniform((num_samples, *self.shape)))
+
+
+def test_a_saved_model_that_gives_something_else_is_not_kept(tmp_path):
+    with pytest.raises(ArtefactError, match="was not kept: sample differs in") as caught:
+        zoo.export(Stateful((8, 8, 1)), tmp_path / "parent" / "exported")
+    assert "\n" not in str(caught.value)
+    assert not [*tmp_path.rglob("*exported*")]

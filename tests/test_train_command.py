@@ -1,0 +1,295 @@
+"""`zoo train`, `runs`, `sample` and `export`, as typed: what they do, and what they refuse."""
+
+import json
+import tempfile
+
+import numpy as np
+import pytest
+from PIL import Image
+from shell import (
+    EPOCHS,
+    NOISY,
+    TESTS,
+    assert_refused,
+    copy_of_finished,
+    finished,
+    here,
+    write_data,
+    zoo,
+)
+
+QUICK = ["train", NOISY, "--data", "./binary.npz", "--epochs", "1", "--run", "run"]
+
+
+@pytest.fixture
+def cwd(tmp_path):
+    """A folder with the data sets of `write_data`, and grey photos in photos/."""
+    write_data(tmp_path)
+    (tmp_path / "photos").mkdir()
+    rng = np.random.default_rng(0)
+    for k in range(50):
+        photo = Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8))
+        photo.save(tmp_path / "photos" / f"{k}.png")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def conditional(tmp_path_factory):
+    """A folder with a finished conditional run in ./run."""
+    folder = tmp_path_factory.mktemp("conditional")
+    write_data(folder)
+    result = here(*QUICK, "--data", "./classes.npz", "--conditional", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def images(path):
+    with np.load(path) as file:
+        return file["images"]
+
+
+def test_train_says_what_it_will_do_how_long_it_takes_and_what_came_of_it():
+    out = finished().result.stdout
+    assert finished().result.stderr == ""
+    assert out.startswith("binary: 320/40/40 images 8x8x1, 2 levels")
+    for line in ("Noisy, 64 parameters", "4 epochs of 160 steps of 2 images", "jit off"):
+        assert line in out
+    assert out.index("Expected time: ") < out.index(f"epoch 1/{EPOCHS}  loss ")
+    score, model, sample = out.splitlines()[-3:]
+    assert score.startswith("score   log_likelihood -")
+    assert score.endswith("bits/dim) on 40 test images of binary")
+    assert model.startswith("model   done/saved_model (")
+    assert sample == "sample  zoo sample ./done"
+
+
+def test_the_last_line_of_train_is_a_command_that_works(tmp_path):
+    copy_of_finished(tmp_path)
+    last = finished().result.stdout.splitlines()[-1]
+    assert here(*last.split()[2:], cwd=tmp_path).returncode == 0
+    assert (tmp_path / "samples.png").stat().st_size > 500
+
+
+def test_a_dry_run_does_one_step_of_everything_and_leaves_nothing(cwd, monkeypatch):
+    scratch = cwd / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    before = {*cwd.iterdir()}
+    result = here("train", NOISY, "--data", "./grey.npz", "--binarize", "--dry-run", cwd=cwd)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "8x8x1, 2 levels" in result.stdout
+    assert "(saved step 1)" in result.stdout
+    assert "log_likelihood" in result.stdout
+    assert result.stdout.splitlines()[-1].startswith("Dry run")
+    assert {*cwd.iterdir()} == before
+    assert not [path for path in scratch.iterdir() if path.is_dir()]  # AutoGraph's files go at exit
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["train"], ["Give the NAME of a model (zoo list), or --resume RUN"]),
+        (["train", "vea"], ["No model is named 'vea'. Did you mean vae?"]),
+        (["train", "./mine.py:Mine"], ["There is no file", "mine.py"]),
+        (["train", "vae", "--data", "mnst"], ["Did you mean mnist"]),
+        (["train", "vae", "--data", "./nowhere"], ["no such folder or file", "nowhere"]),
+        (["train", "vae", "--batch-sze", "8"], ["Did you mean '--batch-size'?"]),
+        (["train", "vae", "--batch-size", "0"], ["'--batch-size'", "x>=1"]),
+        (["train", "vae", "--epochs", "many"], ["'--epochs'", "'many'"]),
+        (["train", "vae", "--seed", "-1"], ["'--seed'"]),
+        (["train", "vae", "--precision", "float8"], ["'--precision'", "bfloat16"]),
+        (["train", "--resume", "nowhere"], ["Expected a run", "nowhere"]),
+        (["train", "--resume", "a", "--run", "b"], ["leave out --run"]),
+        (["train", "--resume", "a", "--dry-run"], ["nothing to --resume"]),
+        (["train", "vae", "vae"], ["unexpected extra argument"]),
+    ],
+)
+def test_what_train_cannot_do_is_one_line(tmp_path, arguments, parts):
+    assert_refused(here(*arguments, cwd=tmp_path), 2, *parts)
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("setting", "parts"),
+    [
+        ("latent_dm=4", ["VAE has no option 'latent_dm'", "did you mean latent_dim?"]),
+        ("latent_dim=many", ["latent_dim is an int. Received: latent_dim='many'"]),
+        ("latent_dim=1.5", ["latent_dim is an int. Received: latent_dim='1.5'"]),
+        ("latent_dim=0", ["must be positive. Received: latent_dim=0"]),
+        ("learning_rate=-1", ["must be positive", "learning_rate=-1.0"]),
+        ("latent_dim", ["an option is written name=value"]),
+        ("levels=2", ["levels comes from the dataset"]),
+        ("shape=(4,4,1)", ["shape comes from the dataset"]),
+    ],
+)
+def test_a_bad_setting_is_one_line(cwd, setting, parts):
+    arguments = ["train", "vae", "--data", "./binary.npz", "--set", setting]
+    assert_refused(here(*arguments, cwd=cwd), 2, *parts)
+    assert not (cwd / "runs").exists()
+
+
+@pytest.mark.parametrize("data", ["./grey.npz", "./photos"])
+def test_grey_data_for_a_binary_model_are_refused(cwd, data):
+    result = here(*QUICK, "--data", data, cwd=cwd)
+    assert_refused(result, 2, "binary images", "levels=256")
+    assert not (cwd / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "message"),
+    [
+        (NOISY, "./binary.npz", "--conditional needs labels, and binary has none"),
+        (f"{TESTS / 'toys.py'}:Duel", "./classes.npz", "Duel cannot be conditional"),
+    ],
+)
+def test_conditional_needs_labels_and_a_model_that_takes_them(cwd, model, data, message):
+    result = here("train", model, "--data", data, "--conditional", "--run", "run", cwd=cwd)
+    assert_refused(result, 2, message)
+
+
+@pytest.mark.parametrize("run", ["binary.npz", "binary.npz/run", "/proc/run"])
+def test_a_run_that_cannot_be_made_is_refused(cwd, run):
+    assert_refused(here(*QUICK, "--run", run, cwd=cwd), 2, "Expected", "Received: ")
+
+
+def test_a_run_is_not_written_over(tmp_path):
+    run = copy_of_finished(tmp_path)
+    result = here(*QUICK, "--run", run, cwd=tmp_path)
+    assert_refused(result, 2, "Expected a new or empty folder", f"--resume {run}")
+
+
+def test_a_run_of_one_model_is_not_resumed_as_another(tmp_path):
+    run = copy_of_finished(tmp_path)
+    assert_refused(here("train", "vae", "--resume", run), 2, "is a run of", "Noisy")
+
+
+def test_runs_lists_what_is_finished_resumable_and_damaged(tmp_path):
+    copy_of_finished(tmp_path)
+    for name in ("half", "harmed", "torn"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_bytes((tmp_path / "done/run.json").read_bytes())
+    (tmp_path / "harmed" / "run.json").write_text('{"recipe": {}}')
+    (tmp_path / "torn" / "metrics.jsonl").write_text("x\n{}\n")
+    result = here("runs", tmp_path)
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert rows[0] == ["RUN", "MODEL", "DATA", "EPOCH", "LOSS", "VALIDATION", "STATE"]
+    states = {row[0].rpartition("/")[2]: row[-1] for row in rows[1:]}
+    assert states == {
+        "done": "finished",
+        "half": "resumable",
+        "harmed": "damaged",
+        "torn": "damaged",
+    }
+    assert rows[1][3] == f"{EPOCHS}/{EPOCHS}"
+    found = json.loads(here("runs", tmp_path, "--json").stdout)
+    assert [row["state"] for row in found] == [row[-1] for row in rows[1:]]
+    last = json.loads((tmp_path / "done/metrics.jsonl").read_text().splitlines()[-1])
+    assert (found[0]["loss"], found[0]["val_loss"]) == (last["loss"], last["val_loss"])
+
+
+def test_where_there_are_no_runs_it_says_how_to_start_one(tmp_path):
+    result = here("runs", tmp_path)
+    assert (result.returncode, result.stdout) == (0, "")
+    assert "zoo train NAME" in result.stderr
+    assert json.loads(here("runs", tmp_path, "--json").stdout) == []
+
+
+def test_sample_writes_the_same_numbers_in_every_process(tmp_path):
+    run = finished().run
+    result = zoo("sample", run, "-n", 8, "--seed", 3, "-o", "a.npz", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "8 samples" in result.stdout
+    here("sample", run / "saved_model", "-n", 8, "--seed", 3, "-o", "b.npz", cwd=tmp_path)
+    here("sample", run, "-n", 4, "--seed", 3, "-o", "c.npz", cwd=tmp_path)
+    here("sample", run, "-n", 8, "--seed", 4, "-o", "d.npz", cwd=tmp_path)
+    a, b, c, d = (images(tmp_path / f"{name}.npz") for name in "abcd")
+    assert (a.shape, a.dtype) == ((8, 8, 8, 1), np.float32)
+    assert set(np.unique(a)) == {0.0, 1.0}
+    assert np.array_equal(a, b)
+    assert np.array_equal(a[:4], c)
+    assert not np.array_equal(a, d)
+
+
+def test_sample_draws_more_than_one_batch_as_one(tmp_path):
+    from zoo.saving import load
+
+    here("sample", finished().run, "-n", 300, "-o", "many.npz", cwd=tmp_path)
+    many = images(tmp_path / "many.npz")
+    assert len(many) == 300
+    assert np.array_equal(many[250:], load(finished().run).sample(50, 0, first=250))
+
+
+def test_sample_writes_a_grid_or_a_picture_an_image(tmp_path):
+    run = finished().run
+    here("sample", run, "-n", 9, "-o", "new/grid.png", cwd=tmp_path)
+    here("sample", run, "-n", 9, "-o", "folder", cwd=tmp_path)
+    here("sample", run, "-n", 9, "-o", "numbers.npz", cwd=tmp_path)
+    with Image.open(tmp_path / "new" / "grid.png") as grid:
+        assert grid.mode == "L"
+        assert grid.size[0] == grid.size[1] > 700
+    paths = sorted((tmp_path / "folder").iterdir())
+    assert [path.name for path in paths] == [f"{k:06}.png" for k in range(9)]
+    pixels = np.stack([np.asarray(Image.open(path)) for path in paths])
+    assert np.array_equal(pixels, images(tmp_path / "numbers.npz")[..., 0] * 255)
+
+
+def test_a_conditional_model_draws_all_labels_in_turn_or_the_one_asked_for(conditional):
+    for arguments, expected in (([], [0, 1, 2, 0]), (["--label", "2"], [2, 2, 2, 2])):
+        here("sample", "./run", "-n", 4, *arguments, "-o", "x.npz", cwd=conditional)
+        with np.load(conditional / "x.npz") as file:
+            assert file["labels"].tolist() == expected
+            assert file["images"].shape == (4, 8, 8, 1)
+
+
+@pytest.mark.parametrize("label", ["3", "-1", "cat", "1.0", ""])
+def test_an_unknown_label_is_refused(conditional, label):
+    result = here("sample", "./run", "--label", label, cwd=conditional)
+    assert_refused(result, 2, f"Expected a label of 0 to 2. Received: {label!r}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["./done", "--label", "1"], ["trained without labels: leave out --label"]),
+        (["./done", "-o", "x.jpg"], ["Expected FILE.png, FILE.npz or a folder", "x.jpg"]),
+        (["./done", "-o", "binary.npz/x.png"], ["Expected a place that can be written"]),
+        (["./done", "-o", "binary.npz/x"], ["Expected a place that can be written"]),
+        (["./done", "-o", "/proc/x.npz"], ["Expected a place that can be written"]),
+        (["./done", "-n", "0"], ["'-n'", "x>=1"]),
+        (["./done", "--seed", "x"], ["'--seed'"]),
+        (["done"], ["For the folder, write ./done"]),
+        (["nothing"], ["Expected a pretrained model"]),
+        (["./nowhere"], ["Expected a run, or a SavedModel", "nowhere"]),
+        (["./binary.npz"], ["Expected a run, or a SavedModel", "binary.npz"]),
+    ],
+)
+def test_what_sample_cannot_do_is_one_line(arguments, parts):
+    before = {*finished().cwd.iterdir()}
+    assert_refused(here("sample", *arguments, cwd=finished().cwd), 2, *parts)
+    assert {*finished().cwd.iterdir()} == before
+
+
+def test_a_run_without_a_saved_model_says_how_to_get_one_and_gets_it(tmp_path):
+    run = copy_of_finished(tmp_path)
+    (run / "saved_model").rename(tmp_path / "old")
+    assert_refused(here("sample", run), 2, "has no SavedModel yet", f"zoo export {run}")
+    result = here("export", "done", "parent/new", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "parent/new" in result.stdout
+    for name in ("old", "parent/new"):
+        here("sample", f"./{name}", "-n", 5, "-o", f"{name}.npz", cwd=tmp_path)
+    assert np.array_equal(images(tmp_path / "old.npz"), images(tmp_path / "parent/new.npz"))
+    assert not (run / "saved_model").exists()
+
+
+def test_what_export_cannot_do_is_one_line(tmp_path):
+    run = copy_of_finished(tmp_path)
+    for arguments, part in (
+        (["./nowhere"], "Expected a run"),
+        ([run, tmp_path], "Expected a folder that is not there yet"),
+        ([run, "binary.npz/new"], "Expected a folder that can be written"),
+    ):
+        assert_refused(here("export", *arguments, cwd=tmp_path), 2, part)
+    for path in run.glob("checkpoints/*/variables.index"):
+        path.unlink()
+    assert_refused(here("export", run), 3, "Expected a checkpoint")
+    assert (run / "saved_model" / "card.json").exists()

@@ -1,0 +1,447 @@
+"""A run: whatever stops it, it goes on to the very end that it would have had."""
+
+import contextlib
+import json
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from noisy import Noisy
+from shell import (
+    EPOCHS,
+    STEPS,
+    TESTS,
+    TRAIN,
+    Running,
+    assert_refused,
+    assert_same_weights,
+    copy_of_finished,
+    finished,
+    flip,
+    here,
+    log,
+    saved_steps,
+    write_data,
+)
+
+from zoo import checkpoints, datasets, training
+from zoo.errors import InputError, TrainingError
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory):
+    """One run, stopped and harmed in every way, and what was said at each stop."""
+    cwd = tmp_path_factory.mktemp("broken")
+    write_data(cwd)
+    said = {"run": cwd / "run", "resume": ["train", "--resume", "run"]}
+    arguments = [*TRAIN, "--run", "run"]
+    for name, number in (("terminated", signal.SIGTERM), ("interrupted", signal.SIGINT)):
+        running = Running(*arguments, cwd=cwd)
+        running.wait_for("Expected time")  # told in the first quarter of the epoch
+        running.send(number)
+        said[name] = running.wait()
+        arguments = said["resume"]
+
+    running = Running(*arguments, cwd=cwd)
+    running.wait_for(f"(saved step {3 * STEPS})")
+    running.send(signal.SIGSTOP)
+    running.wait_stopped()
+    said["second"] = here(*arguments, cwd=cwd)
+    running.send(signal.SIGKILL)
+    said["killed"] = running.wait()
+
+    said["damaged"] = saved_steps(said["run"])[-1]
+    flip(said["run"] / "checkpoints" / f"step-{said['damaged']:08}" / "variables.index")
+    running = Running(*arguments, cwd=cwd)
+    while not [*said["run"].glob(".tmp-saved_model-*/samples.png")]:
+        assert running.process.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.5)  # now the export is checked in a process of its own
+    running.send_group(signal.SIGINT)
+    said["exporting"] = running.wait()
+    (cwd / "elsewhere").mkdir()
+    said["last"] = here("train", "--resume", "../run", cwd=cwd / "elsewhere")
+    yield said
+    running.end()
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_data(folder)
+    return datasets.load_dataset(folder / "binary.npz")
+
+
+def train(model, splits, run, **settings):
+    settings = {"epochs": 4, "batch_size": 32, "say": lambda message: None, **settings}
+    return training.train(model, splits, run, **settings)
+
+
+@pytest.mark.parametrize(("name", "code"), [("terminated", 143), ("interrupted", 130)])
+def test_a_signal_stops_in_mid_epoch_saves_and_says_how_to_go_on(broken, name, code):
+    result = broken[name]
+    assert (result.returncode, result.stderr) == (code, "")
+    last = result.stdout.splitlines()[-1]
+    step = int(re.fullmatch(r"Saved step (\d+)\. Go on: zoo train --resume run", last)[1])
+    assert step % STEPS
+    resumed = {"terminated": "interrupted", "interrupted": "killed"}[name]
+    assert f"Resuming at step {step} of {EPOCHS * STEPS}." in broken[resumed].stdout
+
+
+def test_a_second_process_on_a_run_is_refused(broken):
+    assert_refused(broken["second"], 2, "Another process is training in run")
+
+
+def test_a_damaged_checkpoint_is_told_moved_aside_and_the_one_before_it_used(broken):
+    damaged = f"step-{broken['damaged']:08}"
+    lines = broken["exporting"].stdout.splitlines()
+    told = next(line for line in lines if "damaged" in line)
+    assert f"{damaged}/variables.index is damaged" in told
+    assert f"Moved the folder to run/checkpoints/.damaged-{damaged}" in told
+    resumed = next(line for line in lines if line.startswith("Resuming"))
+    assert int(re.search(r"step (\d+)", resumed)[1]) < broken["damaged"]
+    assert (broken["run"] / "checkpoints" / f".damaged-{damaged}" / "variables.index").exists()
+
+
+def test_ctrl_c_during_the_export_lets_it_end(broken):
+    result = broken["exporting"]
+    assert (result.returncode, result.stderr) == (130, "")
+    assert f"Saved step {EPOCHS * STEPS}." in result.stdout.splitlines()[-1]
+
+
+def test_a_broken_run_ends_bit_for_bit_as_the_unbroken_one(broken):
+    assert broken["killed"].returncode == -signal.SIGKILL
+    assert broken["last"].returncode == 0, broken["last"].stderr
+    assert_same_weights(broken["run"], finished().run)
+    assert log(broken["run"]) == log(finished().run)
+    cards = [json.loads((run / "saved_model/card.json").read_text()) for run in _both(broken)]
+    assert cards[0]["scores"] == cards[1]["scores"]
+    grids = [(run / "saved_model/samples.png").read_bytes() for run in _both(broken)]
+    assert grids[0] == grids[1]
+
+
+def test_a_broken_run_leaves_no_remains(broken):
+    hidden = {path.name for path in broken["run"].rglob(".*")}
+    assert hidden == {".lock", f".damaged-step-{broken['damaged']:08}"}
+
+
+def _both(broken):
+    return broken["run"], finished().run
+
+
+def test_a_run_writes_its_log_its_grids_and_what_it_ran_on(splits):
+    run = finished().run
+    lines = log(run)
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
+    assert [line["step"] for line in lines] == [STEPS, 2 * STEPS, 3 * STEPS, 4 * STEPS]
+    assert lines[-1]["val_loss"] < lines[0]["val_loss"]
+    grids = sorted(path.name for path in (run / "samples").iterdir())
+    assert grids == [f"step-{STEPS * k:08}.png" for k in (1, 2, 3, 4)]
+    description = json.loads((run / "run.json").read_text())
+    assert description["recipe"]["data"]["fingerprint"] == splits[0].fingerprint
+    assert description["recipe"]["options"]["learning_rate"] == 0.05
+    assert description["environment"]["versions"]["keras"] == keras.__version__
+
+
+def test_tensorboard_can_read_the_losses_and_the_grids():
+    found = {}
+    paths = sorted((finished().run / "events").iterdir())
+    for record in tf.data.TFRecordDataset([str(path) for path in paths]):
+        event = tf.compat.v1.Event.FromString(record.numpy())
+        for value in event.summary.value:
+            found.setdefault(value.tag, {})[event.step] = value
+    lines = log(finished().run)
+    for key in ("loss", "val_loss"):
+        written = {line["step"]: np.float32(line[key]) for line in lines}
+        assert {step: value.simple_value for step, value in found[key].items()} == written
+    picture = tf.io.decode_png(found["samples"][4 * STEPS].image.encoded_image_string)
+    assert min(picture.shape[:2]) > 100
+    assert len(np.unique(picture)) == 2
+
+
+class Rising(Noisy):
+    """Noisy with a loss that rises with the steps."""
+
+    def compute_loss(self, x, y, seed, first):
+        return super().compute_loss(x, y, seed, first) + tf.cast(self.step, tf.float32)
+
+
+def test_the_newest_two_checkpoints_and_the_best_are_kept_and_the_best_is_exported(
+    splits, tmp_path
+):
+    folder = train(Rising((8, 8, 1)), splits, tmp_path)
+    assert saved_steps(tmp_path) == [10, 30, 40]
+    assert json.loads((folder / "card.json").read_text())["step"] == 10
+
+
+def test_a_run_may_be_given_more_epochs(tmp_path):
+    run = copy_of_finished(tmp_path)
+    result = here("train", "--resume", run, "--epochs", EPOCHS + 1)
+    assert result.returncode == 0, result.stderr
+    assert f"Resuming at step {EPOCHS * STEPS} of {(EPOCHS + 1) * STEPS}." in result.stdout
+    assert log(run)[:-1] == log(finished().run)
+    assert log(run)[-1]["epoch"] == EPOCHS + 1
+    assert json.loads((run / "run.json").read_text())["recipe"]["epochs"] == EPOCHS + 1
+    assert json.loads((run / "saved_model/card.json").read_text())["step"] == saved_steps(run)[-1]
+    assert not [*run.glob(".tmp-*")]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    return copy_of_finished(tmp_path_factory.mktemp("copy"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        (["--batch-size", 8], "Changed: batch_size: 2 -> 8"),
+        (["--seed", 1], "Changed: seed: 0 -> 1"),
+        (["--epochs", 2], "Changed: epochs: 4 -> 2"),
+        (["--set", "learning_rate=0.1"], "Changed: options.learning_rate: 0.05 -> 0.1"),
+        (["--data", "./other.npz"], "binary.npz' -> '"),
+        (["--data", "./classes.npz", "--conditional"], "options.num_classes: 0 -> 3"),
+    ],
+)
+def test_a_changed_recipe_is_refused_and_the_difference_told(copy, changes, difference):
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    result = here("train", "--resume", "done", *changes, cwd=copy.parent)
+    assert_refused(result, 2, "keeps its recipe", difference)
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+
+
+def test_changed_data_under_the_same_name_is_refused(tmp_path):
+    run = copy_of_finished(tmp_path)
+    description = json.loads((run / "run.json").read_text())
+    description["recipe"]["data"]["name"] = str(tmp_path / "binary.npz")
+    (run / "run.json").write_text(json.dumps(description))
+    shutil.copy(tmp_path / "other.npz", tmp_path / "binary.npz")
+    assert_refused(here("train", "--resume", run), 2, "Changed: data.fingerprint")
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"recipe": {"model": "vae"}}'])
+def test_a_damaged_run_is_told(tmp_path, text):
+    run = copy_of_finished(tmp_path)
+    (run / "run.json").write_text(text)
+    assert_refused(here("train", "--resume", run), 3, f"{run / 'run.json'} is damaged")
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_starts_again_and_says_so(splits, tmp_path):
+    train(Noisy((8, 8, 1)), splits, tmp_path, dry_run=True)
+    for seal in tmp_path.glob("checkpoints/*/manifest.json"):
+        seal.write_text("")
+    said = []
+    with pytest.raises(_EnoughError):
+        train(
+            Noisy((8, 8, 1)),
+            splits,
+            tmp_path,
+            epochs=1,
+            resume=True,
+            callbacks=[_StopAtOnce()],
+            say=said.append,
+        )
+    assert said[-1] == "No checkpoint is whole: starting again at step 0."
+    assert saved_steps(tmp_path) == [0]
+
+
+class _EnoughError(Exception):
+    pass
+
+
+class _StopAtOnce(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None):
+        raise _EnoughError
+
+
+def test_a_run_killed_before_its_first_checkpoint_can_be_started_again(splits, tmp_path):
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".tmp-run.json-1").touch()
+    with pytest.raises(_EnoughError):
+        train(Noisy((8, 8, 1)), splits, tmp_path, callbacks=[_StopAtOnce()])
+    assert saved_steps(tmp_path) == [0]
+    assert not (tmp_path / ".tmp-run.json-1").exists()
+
+
+class _InterruptTwice(keras.callbacks.Callback):
+    def on_train_batch_begin(self, batch, logs=None):
+        if int(self.model.step) == 15:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_a_second_ctrl_c_stops_at_once_and_frees_the_run(splits, tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(Noisy((8, 8, 1)), splits, tmp_path, callbacks=[_InterruptTwice()])
+    assert signal.getsignal(signal.SIGINT) is before
+    assert saved_steps(tmp_path) == [0, 10]
+    said = []
+    with pytest.raises(_EnoughError):
+        train(
+            Noisy((8, 8, 1)),
+            splits,
+            tmp_path,
+            resume=True,
+            callbacks=[_StopAtOnce()],
+            say=said.append,
+        )
+    assert said == ["Resuming at step 10 of 40."]
+
+
+@pytest.mark.parametrize(
+    ("shape", "num_classes", "data", "message"),
+    [
+        ((9, 9, 1), 0, "binary.npz", r"Expected images of shape \(9, 9, 1\)"),
+        ((8, 8, 1), 0, "grey.npz", r"Binarise the data .*Received: grey with 256 levels"),
+        ((8, 8, 1), 3, "binary.npz", "Expected labels of 3 classes"),
+        ((8, 8, 1), 4, "classes.npz", "Expected labels of 4 classes"),
+    ],
+    ids=["shape", "grey", "no labels", "other labels"],
+)
+def test_data_that_the_model_was_not_made_for_are_refused(
+    tmp_path, shape, num_classes, data, message
+):
+    write_data(tmp_path)
+    model = Noisy(shape, num_classes=num_classes)
+    with pytest.raises(InputError, match=message):
+        train(model, datasets.load_dataset(tmp_path / data), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["run.json", "photo.png"])
+def test_a_folder_with_something_in_it_is_no_place_for_a_new_run(splits, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match="Expected a new or empty folder"):
+        train(Noisy((8, 8, 1)), splits, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(tmp_path):
+    write_data(tmp_path)
+    result = here(*TRAIN, "--set", "nan_at=200", "--run", "run", cwd=tmp_path)
+    assert_refused(result, 4, "loss is nan at step 200.", f"step-{STEPS:08} in run/checkpoints")
+    run = tmp_path / "run"
+    assert saved_steps(run) == [0, STEPS]
+    checkpoints.verify(run / "checkpoints" / f"step-{STEPS:08}")
+    assert [line["epoch"] for line in log(run)] == [1]
+    assert not (run / "saved_model").exists()
+
+
+class BadMetric(Noisy):
+    """Noisy with a metric that becomes infinite, which the loss does not show."""
+
+    def build(self, input_shape=None):
+        self.norm = keras.metrics.Mean(name="norm")
+
+    def train_step(self, data):
+        self.norm.update_state(1.0 / (7.0 - tf.cast(self.step, tf.float32)))
+        return super().train_step(data)
+
+
+class BadWeight(Noisy):
+    """Noisy with a weight that becomes infinite, which nothing logged shows."""
+
+    def build(self, input_shape=None):
+        self.scale = self.add_weight(shape=(2,), name="scale", trainable=False)
+
+    def train_step(self, data):
+        self.scale.assign(tf.ones([2]) / (7.0 - tf.cast(self.step, tf.float32)))
+        return super().train_step(data)
+
+
+@pytest.mark.parametrize(
+    ("model", "epochs_of_one_step", "message"),
+    [
+        (BadMetric, False, "norm is inf at step 8"),
+        (BadWeight, True, "scale is not finite at step 8"),
+    ],
+)
+def test_whatever_is_not_finite_stops_the_run(splits, tmp_path, model, epochs_of_one_step, message):
+    size = len(splits[0]) if epochs_of_one_step else 16
+    with pytest.raises(TrainingError, match=message) as caught:
+        train(model((8, 8, 1)), splits, tmp_path, epochs=20, batch_size=size)
+    assert caught.value.exit_code == 4
+    assert saved_steps(tmp_path)[-1] == (7 if epochs_of_one_step else 0)
+
+
+@contextlib.contextmanager
+def small_disk(folder):
+    """Mounts a disk of 3 MB."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small disk")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+class Heavy(Noisy):
+    """Noisy with 120 kB of weights."""
+
+    def build(self, input_shape=None):
+        self.ballast = self.add_weight(shape=(30_000,), trainable=False, name="ballast")
+
+
+class _LimitFiles(keras.callbacks.Callback):
+    def __init__(self, size):
+        super().__init__()
+        self.size = size
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1:
+            hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+            resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, hard))
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_run_and_leaves_the_last_one(splits, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(TrainingError, match=r"The disk is full .*variables.*File too large"):
+            train(Heavy((8, 8, 1)), splits, tmp_path, callbacks=[_LimitFiles(2**16)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
+        "step-00000000",
+        "step-00000010",
+    ]
+    checkpoints.verify(tmp_path / "checkpoints" / "step-00000010")
+
+
+def test_a_full_disk_ends_the_run_and_loses_nothing(tmp_path):
+    write_data(tmp_path)
+    with small_disk(tmp_path / "disk"):
+        running = Running(*TRAIN, "--run", "disk/run", cwd=tmp_path)
+        running.wait_for("(saved step")
+        running.send(signal.SIGSTOP)
+        running.wait_stopped()
+        with pytest.raises(OSError, match="No space left"):
+            (tmp_path / "disk" / "filler").write_bytes(bytes(2**22))
+        running.send(signal.SIGCONT)
+        result = running.wait()
+        assert_refused(result, 4, "The disk is full", "zoo train --resume disk/run")
+        announced = re.findall(r"\(saved step (\d+)\)", result.stdout)
+        assert saved_steps(tmp_path / "disk/run")[-1] == int(announced[-1])
+        (tmp_path / "disk" / "filler").unlink()
+        result = here("train", "--resume", "disk/run", cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        assert_same_weights(tmp_path / "disk/run", finished().run)
+        assert log(tmp_path / "disk/run") == log(finished().run)
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments_lose_nothing_and_change_nothing():
+    program = TESTS.parent / "benchmarks" / "kill9.py"
+    result = subprocess.run(
+        [sys.executable, program, "--runs", "3"], capture_output=True, text=True, check=False
+    )
+    assert result.stdout.endswith("\n3 of 3 bit-equal, 0 lost commits\n"), result.stderr
