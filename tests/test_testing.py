@@ -1,4 +1,4 @@
-"""The conformance checks: whole models pass them all, each broken one fails the one meant for it."""
+"""The conformance checks: whole models pass all, each broken one fails the one meant for it."""
 
 import keras
 import numpy as np

@@ -9,6 +9,7 @@ __all__ = ["grid", "save_grid", "save_images"]
 
 _SIDE = 800  # pixels that a picture of a grid is about wide
 _PAPER = 255
+_MOST_COLUMNS = 16
 
 
 def grid(images, columns=None):
@@ -38,9 +39,9 @@ def grid(images, columns=None):
     return paper[..., 0] if channels == 1 else paper
 
 
-def save_grid(path, images, columns=None):
-    """Writes the grid of images, as for `grid`, to a PNG file."""
-    _save(path, grid(images, columns))
+def save_grid(path, images, num_classes=0):
+    """Writes the grid of images, as for `grid`, to a PNG; a column a class, if they are few."""
+    _save(path, grid(images, num_classes if 1 < num_classes <= _MOST_COLUMNS else None))
 
 
 def save_images(folder, images, first=0):

@@ -76,7 +76,7 @@ def export(model, folder, card=None):
         tf.saved_model.save(module, str(aside), signatures=endpoints)
         np.savez(aside / "golden.npz", **_golden_values(clone, endpoints))
         draw = sampler(clone)
-        images.save_grid(aside / "samples.png", draw(SAMPLES, SAMPLE_SEED))
+        images.save_grid(aside / "samples.png", draw(SAMPLES, SAMPLE_SEED), model.num_classes)
         record["bytes"] = sum(p.stat().st_size for p in aside.rglob("*") if p.is_file())
         record.update(_run_as_stranger(aside))
 

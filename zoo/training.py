@@ -12,11 +12,13 @@ the running metrics) or a pure function of the seed and the step (the noise, the
 """
 
 import contextlib
+import itertools
 import json
 import math
 import os
 import platform
 import signal
+import statistics
 import threading
 import time
 from importlib import metadata
@@ -151,7 +153,8 @@ def export_run(model, run, folder=None, say=print):
     Args:
       model: GenerativeModel, made as the recipe of the run says; its weights are replaced.
       run: path of the run.
-      folder: path that must not exist. Default: saved_model in the run, which is replaced.
+      folder: path that must not exist. Default: saved_model in the run, which is replaced unless
+        it is whole and of this checkpoint.
       say: function of a str, told of damaged checkpoints.
 
     Returns:
@@ -180,6 +183,8 @@ def export_run(model, run, folder=None, say=print):
         if folder:
             return saving.export(model, folder, card)
         folder, aside = run / "saved_model", run / ".tmp-saved_model"
+        if _is_of_step(folder, record["step"]):
+            return folder
         checkpoints.remove(aside)
         if folder.exists():
             folder.rename(aside)
@@ -191,6 +196,14 @@ def export_run(model, run, folder=None, say=print):
             raise
         checkpoints.remove(aside)
         return folder
+
+
+def _is_of_step(folder, step):
+    """Whether a whole SavedModel of a step is there: it stays, with the scores in its card."""
+    try:
+        return checkpoints.verify(folder, saving.CARD).get("step") == step
+    except ArtefactError:
+        return False
 
 
 def environment(model):
@@ -228,7 +241,7 @@ class _Run(keras.callbacks.Callback):
         self.steps, self.epochs, self.total = steps, epochs, steps * epochs
         self.signals, self.say = signals, say
         self._metrics_of_begun_epoch = None
-        self._timed = None
+        self._times = []
         self._sample = saving.sampler(model)
 
     @property
@@ -303,11 +316,11 @@ class _Run(keras.callbacks.Callback):
             raise Interrupted(self.signals[0], self.step)
 
     def _tell_time(self):
-        now = time.monotonic()
-        if self._timed is None:  # the first step is traced and compiled
-            self._timed = (self.step, now)
-        elif self.step == self._timed[0] + MEASURED:
-            each = (now - self._timed[1]) / MEASURED
+        if len(self._times) > MEASURED:
+            return
+        self._times.append(time.monotonic())  # first after the first step, which is traced
+        if len(self._times) > MEASURED:
+            each = statistics.median(b - a for a, b in itertools.pairwise(self._times))
             left = duration(each * (self.total - self.step))
             self.say(f"Expected time: {left}, at {1 / each:.1f} steps/s.")
 
@@ -322,7 +335,8 @@ class _Run(keras.callbacks.Callback):
 
     def _draw(self):
         path = self.run / "samples" / f"step-{self.step:08}.png"
-        images.save_grid(path, self._sample(saving.SAMPLES, saving.SAMPLE_SEED))
+        samples = self._sample(saving.SAMPLES, saving.SAMPLE_SEED)
+        images.save_grid(path, samples, self.model.num_classes)
         picture = tf.compat.v1.Summary.Image(encoded_image_string=path.read_bytes())
         self._write_event("samples", image=picture)
 

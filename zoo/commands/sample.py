@@ -1,5 +1,8 @@
 """`zoo sample NAME|DIR|RUN`: images from a SavedModel."""
 
+import itertools
+from pathlib import Path
+
 import click
 
 from zoo.commands import quiet_tensorflow
@@ -15,7 +18,7 @@ from zoo.errors import InputError
     "-o",
     "--output",
     metavar="FILE.png|FILE.npz|DIR",
-    help="A grid, the numbers, or a picture an image. Default: samples.png",
+    help="A grid, the numbers, or a picture an image. Default: samples.png, samples-2.png, …",
 )
 def command(name, num_samples, seed, label, output):
     """Draw images from a pretrained model, an exported folder or a finished run.
@@ -24,9 +27,9 @@ def command(name, num_samples, seed, label, output):
     zoo sample vae
     zoo sample runs/20260101-120000-vae-mnist_binary -n 16 -o digits.png
     """  # noqa: D301
-    from pathlib import Path
-
-    output = Path(output or "samples.png")
+    output = Path(output) if output else _free_name()
+    if not output.suffix and output.is_dir() and any(output.iterdir()):
+        raise InputError(f"Expected a new or empty folder for -o. Received: {output}")
     if output.suffix not in ("", ".png", ".npz"):
         raise InputError(f"Expected FILE.png, FILE.npz or a folder for -o. Received: {output}")
     quiet_tensorflow()
@@ -44,7 +47,7 @@ def command(name, num_samples, seed, label, output):
             arrays = {"images": drawn} if labels is None else {"images": drawn, "labels": labels}
             np.savez_compressed(output, **arrays)
         elif output.suffix:
-            images.save_grid(output, drawn)
+            images.save_grid(output, drawn, model.card["num_classes"] if label is None else 0)
         else:
             images.save_images(output, drawn)
     except OSError as error:
@@ -52,6 +55,12 @@ def command(name, num_samples, seed, label, output):
             f"Expected a place that can be written for -o. Received: {error}"
         ) from None
     click.echo(f"Wrote {num_samples} samples of {model.name}, seed {seed}, to {output}")
+
+
+def _free_name():
+    """Returns the first of samples.png, samples-2.png, … that is not there."""
+    names = itertools.chain(["samples.png"], (f"samples-{k}.png" for k in itertools.count(2)))
+    return next(path for path in map(Path, names) if not path.exists())
 
 
 def draw(model, num_samples, seed, labels=None, batch_size=256):
