@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "registry": {"errors", "model"},
     "runs": {"errors"},
     "saving": {"checkpoints", "errors", "golden", "images", "model", "registry"},
-    "testing": {"datasets", "errors", "model", "saving", "training"},
+    "testing": {"datasets", "errors", "model", "runs", "saving", "training"},
     "training": {"checkpoints", "errors", "images", "model", "runs", "saving"},
 }
 

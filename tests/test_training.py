@@ -97,7 +97,7 @@ def test_a_signal_stops_in_mid_epoch_saves_and_says_how_to_go_on(broken, name, c
 
 
 def test_a_second_process_on_a_run_is_refused(broken):
-    assert_refused(broken["second"], 2, "Another process is training in run")
+    assert_refused(broken["second"], 2, "Another process is at work in run")
 
 
 def test_a_damaged_checkpoint_is_told_moved_aside_and_the_one_before_it_used(broken):

@@ -107,6 +107,7 @@ def test_any_size_of_image(shape):
         ({"latent_dim": 0}, "latent_dim=0"),
         ({"filters": -1}, "filters=-1"),
         ({"learning_rate": 0.0}, "learning_rate=0.0"),
+        ({"learning_rate": float("nan")}, "learning_rate=nan"),
         ({"levels": 0}, "levels=0"),
         ({"levels": 1}, "levels=1"),
         ({"shape": (0, 8, 1)}, "shape="),

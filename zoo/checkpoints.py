@@ -47,6 +47,7 @@ def commit(folder, write, record, seal=MANIFEST, check=None):
     """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _flush(folder.parent.parent)
     aside = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")
     remove(aside)
     aside.mkdir()

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoo import datasets, saving, training
+from zoo import datasets, runs, saving, training
 from zoo.errors import ArtefactError
 from zoo.model import CAPABILITIES, LIKELIHOODS, GenerativeModel
 
@@ -392,8 +392,8 @@ def check_resume_is_bit_equal(subject):
         else:
             raise ConformanceError("the run could not be interrupted")
         resumed = _train(subject, broken, resume=True)
-    for (path, value), (_, again) in zip(expected, resumed, strict=True):
-        _require(np.array_equal(value, again), f"{path} differs after a resume")
+    for (name, value), (_, again) in zip(expected, resumed, strict=True):
+        _require(np.array_equal(value, again), f"{name} differs after a resume")
 
 
 @_check()
@@ -426,7 +426,7 @@ class _Stop(keras.callbacks.Callback):
 
 
 def _train(subject, run, **settings):
-    """Runs two epochs; returns all weights."""
+    """Runs two epochs; returns all weights and logged metrics, as (name, value)."""
     model = subject.create()
     training.train(
         model,
@@ -438,7 +438,13 @@ def _train(subject, run, **settings):
         say=lambda message: None,
         **settings,
     )
-    return [(v.path, v.numpy()) for v in model.variables]
+    logged = [
+        (f"{key} of epoch {line['epoch']}", value)
+        for line in runs.read_metrics(run)
+        for key, value in line.items()
+        if key != "seconds"
+    ]
+    return [(v.path, v.numpy()) for v in model.variables] + logged
 
 
 def _require(condition, message):

@@ -31,7 +31,7 @@ import tensorflow as tf
 from zoo import checkpoints, images, runs, saving
 from zoo.errors import ArtefactError, InputError, TrainingError
 
-__all__ = ["Interrupted", "export_run", "train"]
+__all__ = ["Interrupted", "export_run", "locked", "train"]
 
 GRIDS = 10  # grids of samples in a whole run, about
 COMMIT_SECONDS = 300  # at most this much work is lost to a power cut
@@ -117,7 +117,7 @@ def train(
     if jit is not None:
         model.jit_compile = jit
     held_out = validation.batches(batch_size, labels=model.num_classes > 0)
-    with _locked(run, resume), _told_of_full_disk(run), _signals(say) as signals:
+    with locked(run, resume), _told_of_full_disk(run), _signals(say) as signals:
         if resume:
             begun = runs.read_run(run)
             _check_recipe(begun["recipe"], recipe)
@@ -450,8 +450,12 @@ def _differences(old, new, prefix=""):
 
 
 @contextlib.contextmanager
-def _locked(run, resume):
-    """Holds the folder of a run for this process alone."""
+def locked(run, resume=True):
+    """Holds the folder of a run for this process alone.
+
+    Raises:
+      InputError: if another process holds it, it cannot be written, or, to resume, it is no run.
+    """
     if not resume and run.is_dir() and any(path.name[0] != "." for path in run.iterdir()):
         raise InputError(
             f"Expected a new or empty folder for the run; go on with it by --resume {run}."
@@ -464,7 +468,7 @@ def _locked(run, resume):
         lock = filelock.FileLock(run / ".lock", timeout=0)
         lock.acquire()
     except filelock.Timeout:
-        raise InputError(f"Another process is training in {run}: wait for it or stop it.") from None
+        raise InputError(f"Another process is at work in {run}: wait for it or stop it.") from None
     except OSError as error:
         if error.errno in checkpoints.FULL:
             raise

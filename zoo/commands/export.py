@@ -20,4 +20,5 @@ def command(run, folder):
     from zoo import registry, training
 
     model = registry.create(recipe["model"], **recipe["options"])
-    click.echo(f"Wrote {training.export_run(model, run, folder)}")
+    with training.locked(run):
+        click.echo(f"Wrote {training.export_run(model, run, folder)}")

@@ -22,6 +22,8 @@ Differs from the source: convolutions on patches and residual connections around
 Adam with a cosine schedule instead of Adagrad.
 """
 
+import math
+
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -70,7 +72,7 @@ class VAE(GenerativeModel):
         super().__init__(shape, levels, num_classes)
         if len(shape) != 3 or levels < 2:
             raise ValueError(f"Expected images of 2 levels or more. Received: {shape=}, {levels=}")
-        if min(latent_dim, filters, hidden_dim) < 1 or learning_rate <= 0:
+        if min(latent_dim, filters, hidden_dim) < 1 or not 0 < learning_rate < math.inf:
             raise ValueError(
                 "latent_dim, filters, hidden_dim and learning_rate must be positive. Received:"
                 f" {latent_dim=}, {filters=}, {hidden_dim=}, {learning_rate=}"
