@@ -96,6 +96,9 @@ def test_all_is_on_the_disk_before_it_is_in_place(tmp_path, monkeypatch):
     renamed = done.index("rename")
     assert set(done[:renamed]) == {path.stat().st_ino for path in (folder, *folder.rglob("*"))}
     assert done[renamed + 1 :] == [tmp_path.stat().st_ino]
+    done.clear()
+    commit(tmp_path / "new" / "step-1")
+    assert done[0] == tmp_path.stat().st_ino  # which lists the new parent
 
 
 @pytest.mark.parametrize("name", FILES)

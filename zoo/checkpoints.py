@@ -46,8 +46,9 @@ def commit(folder, write, record, seal=MANIFEST, check=None):
       OSError: if the disk is full or the parent cannot be written; nothing is left.
     """
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    _flush(folder.parent.parent)
+    if not folder.parent.exists():
+        folder.parent.mkdir(parents=True)
+        _flush(folder.parent.parent)
     aside = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")
     remove(aside)
     aside.mkdir()

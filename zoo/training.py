@@ -456,6 +456,7 @@ def locked(run, resume=True):
     Raises:
       InputError: if another process holds it, it cannot be written, or, to resume, it is no run.
     """
+    run = Path(run)
     if not resume and run.is_dir() and any(path.name[0] != "." for path in run.iterdir()):
         raise InputError(
             f"Expected a new or empty folder for the run; go on with it by --resume {run}."

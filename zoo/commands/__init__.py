@@ -119,6 +119,7 @@ def main():
     """A model zoo of generative models for TensorFlow and Keras.
 
     \b
-    zoo train vae     trains a model, and saves it as a SavedModel
-    zoo sample vae    draws a grid of images from it
+    zoo train vae      trains a model, and saves it as a SavedModel
+    zoo runs           lists what has been trained here
+    zoo sample RUN     draws a grid of images from it
     """  # noqa: D301

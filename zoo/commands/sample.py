@@ -21,10 +21,12 @@ from zoo.errors import InputError
     help="A grid, the numbers, or a picture an image. Default: samples.png, samples-2.png, …",
 )
 def command(name, num_samples, seed, label, output):
-    """Draw images from a pretrained model, an exported folder or a finished run.
+    """Draw images from a SavedModel.
+
+    It may be named by a pretrained model, the folder of an export, or a finished run.
 
     \b
-    zoo sample vae
+    zoo sample runs/20260101-120000-vae-mnist_binary
     zoo sample runs/20260101-120000-vae-mnist_binary -n 16 -o digits.png
     """  # noqa: D301
     output = Path(output) if output else _free_name()
