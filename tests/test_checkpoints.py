@@ -62,6 +62,18 @@ def test_a_commit_onto_another_changes_neither_and_leaves_nothing(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["step-1"]
 
 
+def test_a_commit_moves_aside_what_has_lost_its_seal(tmp_path):
+    for step in (1, 2):
+        folder = commit(tmp_path / "step-1", {"step": step})
+        (folder / "manifest.json").unlink()
+        (folder / "weights").write_text(f"of {step}")
+    assert checkpoints.sealed(tmp_path) == []
+    commit(folder, {"step": 3})
+    assert checkpoints.verify(folder)["step"] == 3
+    assert {p.name for p in tmp_path.iterdir()} == {"step-1", ".damaged-step-1"}
+    assert (tmp_path / ".damaged-step-1" / "weights").read_text() == "of 2"
+
+
 def test_the_remains_of_a_killed_commit_are_no_checkpoint_and_are_cleared(tmp_path):
     code = (
         "import os, signal; from pathlib import Path; from zoo import checkpoints\n"
@@ -171,6 +183,8 @@ def test_json_is_replaced_whole_or_not_at_all(tmp_path):
     assert json.loads(path.read_text()) == {"a": [3]}
     with pytest.raises(TypeError):
         checkpoints.write_json(path, {"a": {1, 2}})
+    with pytest.raises(ValueError, match="nan"):
+        checkpoints.write_json(path, {"a": float("nan")})
     target = tmp_path / "folder"
     target.mkdir()
     with pytest.raises(OSError, match="folder"):

@@ -63,6 +63,11 @@ def test_the_api_is_lazy():
     assert "module 'zoo' has no attribute 'nothing'" in result.stderr
 
 
+def test_every_name_of_the_api_is_there():
+    result = python("-c", "from zoo import *; print(create, testing)")
+    assert result.returncode == 0, result.stderr
+
+
 def test_help_lists_the_verbs_in_their_order():
     lines = zoo("--help").stdout.partition("Commands:\n")[2].splitlines()
     assert [line.split()[0] for line in lines] == [*VERBS]
@@ -189,6 +194,10 @@ def test_models_complete_in_the_shell():
     assert "vae" in complete("info", "")
     assert complete("info", "va") == ["vae"]
     assert complete("info", "none") == []
+    for verb in ("sample", "export", "runs"):
+        completion = ShellComplete(main, {}, "zoo", "_ZOO_COMPLETE")
+        [item] = completion.get_completions([verb], "ru")
+        assert (item.value, item.type) == ("ru", "dir" if verb == "runs" else "file")
     result = zoo(_ZOO_COMPLETE="bash_complete", COMP_WORDS="zoo info va", COMP_CWORD="2")
     assert result.stdout == "plain,vae\n"
 

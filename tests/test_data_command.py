@@ -69,6 +69,22 @@ def test_a_grid_of_training_images_is_written(small, tmp_path):
         assert min(image.size) > 100
 
 
+def test_the_grid_goes_into_a_new_folder(small, tmp_path):
+    run(small, "-o", str(tmp_path / "new" / "er" / "grid.png"))
+    assert (tmp_path / "new" / "er" / "grid.png").exists()
+
+
+@pytest.mark.parametrize("name", ["precious.npy", "precious", "precious.npy/grid.png", "taken.png"])
+def test_a_grid_goes_nowhere_else(small, tmp_path, name):
+    precious = tmp_path / "precious.npy"
+    precious.write_bytes(b"mine")
+    (tmp_path / "taken.png").mkdir()
+    with pytest.raises(InputError, match=r"Expected .* for -o\. Received: "):
+        run(small, "-o", str(tmp_path / name))
+    assert precious.read_bytes() == b"mine"
+    assert {p.name for p in tmp_path.iterdir()} == {"precious.npy", "taken.png", "small.npz"}
+
+
 @pytest.mark.parametrize("arguments", [["--size", "8"], ["--binarize"], ["-o", "x.png"]])
 def test_options_need_a_name(arguments):
     result = run(*arguments)

@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "datasets": {"datasets", "errors", "random"},
     "distributions": set(),
     "errors": set(),
-    "evaluation": {"evaluation", "model", "random", "saving"},
+    "evaluation": {"errors", "evaluation", "model", "random", "saving"},
     "golden": set(),
     "images": set(),
     "model": {"random"},
@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "runs": {"errors"},
     "saving": {"checkpoints", "errors", "golden", "images", "model", "registry"},
     "testing": {"datasets", "errors", "model", "runs", "saving", "training"},
-    "training": {"checkpoints", "errors", "images", "model", "runs", "saving"},
+    "training": {"checkpoints", "errors", "images", "model", "registry", "runs", "saving"},
 }
 
 

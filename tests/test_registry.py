@@ -220,6 +220,27 @@ def test_a_model_in_a_file(tmp_path, monkeypatch):
         registry.load("mine.py:Nothing")
 
 
+def test_a_model_in_a_file_imports_the_file_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = [*sys.path]
+    for name in ("zoo_test_early", "zoo_test_late"):
+        (tmp_path / f"{name}.py").write_text(f"WHERE = {name!r}")
+    late = "    def late(self):\n        import zoo_test_late\n        return zoo_test_late.WHERE\n"
+    model = MODEL.format(summary="Mine.", family="own") + "\n" + late
+    (tmp_path / "beside.py").write_text(f"{model}\nfrom zoo_test_early import WHERE\n")
+    cls = registry.load(f"{tmp_path}/beside.py:Model")
+    assert sys.modules[cls.__module__].WHERE == "zoo_test_early"
+    assert cls.late(None) == "zoo_test_late"
+    registry.load(f"{tmp_path}/beside.py:Model")
+    assert sys.path == [*before, str(tmp_path)]
+
+    (tmp_path / "broken.py").write_text("import no_such_module_at_all")
+    sys.path[:] = before
+    with pytest.raises(InputError, match=r"broken.py:1"):
+        registry.load(f"{tmp_path}/broken.py:Model")
+    assert sys.path == before
+
+
 def test_plugins_can_be_switched_off(install, monkeypatch):
     install("zoo-off", "[zoo.models]\noff = off:Off\n", {"off.py": "ZOO_API = 1"})
     assert "off" in registry.list_models()

@@ -13,8 +13,9 @@ from noisy import Noisy
 from shell import assert_refused, finished, flip, here
 
 import zoo
-from zoo import saving
+from zoo import datasets, saving
 from zoo.errors import ArtefactError, InputError
+from zoo.evaluation.likelihood import log_likelihood
 from zoo.models.vae import VAE
 
 IMAGE = ("float32", (None, 8, 8, 1))
@@ -176,6 +177,30 @@ def test_a_bad_argument_is_told_in_one_line(plain, call):
     assert "Received: " in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 200
+
+
+def test_dir_lists_what_it_can(plain, conditional):
+    assert {"sample", "log_prob", "card", "name"} <= {*dir(plain)}
+    assert "encode" not in dir(plain)
+    assert "encode" in dir(conditional[0])
+
+
+def test_one_image_has_a_log_likelihood_without_a_standard_error(copy):
+    split = datasets.load_dataset(str(finished().cwd / "binary.npz"))[2]
+    model = zoo.load(copy)
+    scores = [log_likelihood(model, split, limit=limit) for limit in (1, 2)]
+    assert scores[0]["standard_error"] is None
+    assert scores[1]["standard_error"] > 0
+    saving.add_score(copy, scores[0])
+    assert saving.read_card(copy)["scores"] == [scores[0]]
+
+
+def test_a_score_that_is_not_finite_does_not_enter_the_card(copy):
+    before = (copy / "card.json").read_text()
+    score = {"metric": "fd", "split": "test", "dataset": "binary", "value": float("-inf")}
+    with pytest.raises(ArtefactError, match="Expected a score of finite numbers"):
+        saving.add_score(copy, score)
+    assert (copy / "card.json").read_text() == before
 
 
 def test_what_a_model_cannot_is_no_attribute(plain):

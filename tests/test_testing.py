@@ -87,6 +87,23 @@ class IgnoresLabels(Pixels):
         return tf.ones([n, max(1, self.num_classes)])
 
 
+class DropsLabels(Pixels):
+    def one_hot(self, labels, n):
+        return tf.ones_like(super().one_hot(labels, n))
+
+
+class SamplesOneLabel(Pixels):
+    def sample(self, num_samples, seed, labels=None, first=0):
+        if labels is not None:
+            labels = tf.zeros_like(labels)
+        return super().sample(num_samples, seed, labels, first)
+
+
+class ScoresOneLabel(Pixels):
+    def log_prob(self, x, seed, labels=None, first=0):
+        return super().log_prob(x, seed, tf.zeros_like(labels), first)
+
+
 class TracesEveryStep(Pixels):
     def compile(self, total_steps=None):
         super().compile(total_steps)
@@ -166,6 +183,9 @@ BROKEN = {
     StatefulSamples: "same_seed_same_sample",
     SamplesByBatch: "sample_is_independent_of_batch",
     IgnoresLabels: "labels",
+    DropsLabels: "labels_matter",
+    SamplesOneLabel: "labels_matter",
+    ScoresOneLabel: "labels_matter",
     TracesEveryStep: "short_batch_and_traces",
     OrderInTheBatch: "log_prob",
     NoisyExactLogProb: "log_prob",
@@ -180,7 +200,8 @@ BROKEN = {
 
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda cls: cls.__name__)
 def test_broken_model_fails_the_check_meant_for_it(broken):
-    subject = Subject(broken, "binary")
+    kind = "conditional" if BROKEN[broken] == "labels_matter" else "binary"
+    subject = Subject(broken, kind)
     subject.is_first = True
     assert BROKEN[broken] in subject.checks()
     with pytest.raises(ConformanceError):
@@ -206,5 +227,7 @@ def test_kinds_and_checks_apply_by_what_the_model_can_do():
     assert "log_prob" in found["binary"].checks()
     assert "latents" not in found["binary"].checks()
     assert "samples_approach_data" not in found["binary"].checks()
+    assert "labels_matter" not in found["binary"].checks()
+    assert all("resume_is_bit_equal" in subject.checks() for subject in found.values())
     assert [subject.kind for subject in subjects(Duel)] == ["binary"]
     assert "loss_falls" not in subjects(Duel)[0].checks()

@@ -1,6 +1,7 @@
 """`zoo train`, `runs`, `sample` and `export`, as typed: what they do, and what they refuse."""
 
 import json
+import shutil
 import tempfile
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 from shell import (
     EPOCHS,
     NOISY,
+    STEPS,
     TESTS,
     assert_refused,
     copy_of_finished,
@@ -17,6 +19,9 @@ from shell import (
     write_data,
     zoo,
 )
+
+from zoo import saving
+from zoo.images import grid
 
 QUICK = ["train", NOISY, "--data", "./binary.npz", "--epochs", "1", "--run", "run"]
 
@@ -164,6 +169,10 @@ def test_a_run_of_one_model_is_not_resumed_as_another(tmp_path):
 
 def test_runs_lists_what_is_finished_resumable_and_damaged(tmp_path):
     copy_of_finished(tmp_path)
+    shutil.copytree(tmp_path / "done", tmp_path / "longer")
+    description = json.loads((tmp_path / "done/run.json").read_text())
+    description["recipe"]["epochs"] += 1
+    (tmp_path / "longer" / "run.json").write_text(json.dumps(description))
     for name in ("half", "harmed", "torn"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "run.json").write_bytes((tmp_path / "done/run.json").read_bytes())
@@ -171,15 +180,17 @@ def test_runs_lists_what_is_finished_resumable_and_damaged(tmp_path):
     (tmp_path / "torn" / "metrics.jsonl").write_text("x\n{}\n")
     result = here("runs", tmp_path)
     rows = [line.split() for line in result.stdout.splitlines()]
-    assert rows[0] == ["RUN", "MODEL", "DATA", "EPOCH", "LOSS", "VALIDATION", "STATE"]
+    assert rows[0] == ["RUN", "MODEL", "DATA", "EPOCH", "STEP", "LOSS", "VALIDATION", "STATE"]
     states = {row[0].rpartition("/")[2]: row[-1] for row in rows[1:]}
     assert states == {
         "done": "finished",
         "half": "resumable",
         "harmed": "damaged",
+        "longer": "resumable",
         "torn": "damaged",
     }
-    assert rows[1][3] == f"{EPOCHS}/{EPOCHS}"
+    assert rows[1][3:5] == [f"{EPOCHS}/{EPOCHS}", str(EPOCHS * STEPS)]
+    assert rows[2][3:5] == ["0/4", "-"]
     found = json.loads(here("runs", tmp_path, "--json").stdout)
     assert [row["state"] for row in found] == [row[-1] for row in rows[1:]]
     last = json.loads((tmp_path / "done/metrics.jsonl").read_text().splitlines()[-1])
@@ -197,7 +208,9 @@ def test_sample_writes_the_same_numbers_in_every_process(tmp_path):
     run = finished().run
     result = zoo("sample", run, "-n", 8, "--seed", 3, "-o", "a.npz", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
-    assert "8 samples" in result.stdout
+    step = saving.read_card(run / "saved_model")["step"]
+    expected = f"8 samples of {NOISY}, step {step}, seed 3, to a.npz"
+    assert result.stdout.splitlines()[-1].endswith(expected)
     here("sample", run / "saved_model", "-n", 8, "--seed", 3, "-o", "b.npz", cwd=tmp_path)
     here("sample", run, "-n", 4, "--seed", 3, "-o", "c.npz", cwd=tmp_path)
     here("sample", run, "-n", 8, "--seed", 4, "-o", "d.npz", cwd=tmp_path)
@@ -232,6 +245,31 @@ def test_sample_writes_a_grid_or_a_picture_an_image(tmp_path):
     assert np.array_equal(pixels, images(tmp_path / "numbers.npz")[..., 0] * 255)
 
 
+@pytest.mark.parametrize(
+    ("shape", "num_classes", "columns", "rows"),
+    [
+        ((64, 8, 8), 3, 9, 8),
+        ((64, 8, 8), 10, 10, 7),
+        ((64, 8, 8), 2, 8, 8),
+        ((64, 8, 8), 0, 8, 8),
+        ((64, 8, 8), 100, 8, 8),
+        ((2, 8, 8), 3, 2, 1),
+        ((64, 8, 32), 2, 4, 16),
+    ],
+)
+def test_a_grid_is_about_square(shape, num_classes, columns, rows):
+    ink = grid(np.zeros((*shape, 1)), num_classes) < 255
+    assert np.diff(ink.any(axis=0)).sum() == 2 * columns
+    assert np.diff(ink.any(axis=1)).sum() == 2 * rows
+
+
+def test_a_column_of_a_grid_is_of_one_class():
+    shades = np.arange(64) % 3 / 4
+    picture = grid(np.broadcast_to(shades[:, None, None, None], (64, 8, 8, 1)), num_classes=3)
+    assert {*np.unique(picture)} == {0, 64, 128, 255}
+    assert all(len(np.unique(column)) <= 2 for column in picture.T)
+
+
 def test_a_conditional_model_draws_all_labels_in_turn_or_the_one_asked_for(conditional):
     for arguments, expected in (([], [0, 1, 2, 0]), (["--label", "2"], [2, 2, 2, 2])):
         here("sample", "./run", "-n", 4, *arguments, "-o", "x.npz", cwd=conditional)
@@ -256,8 +294,8 @@ def test_an_unknown_label_is_refused(conditional, label):
         (["./done", "-o", "/proc/x.npz"], ["Expected a place that can be written"]),
         (["./done", "-n", "0"], ["'-n'", "x>=1"]),
         (["./done", "--seed", "x"], ["'--seed'"]),
-        (["done"], ["For the folder, write ./done"]),
-        (["nothing"], ["Expected a pretrained model"]),
+        (["done"], ["Expected a pretrained model", "A folder is written ./done"]),
+        (["my run"], ["Expected a pretrained model", "A folder is written './my run'"]),
         (["./nowhere"], ["Expected a run, or a SavedModel", "nowhere"]),
         (["./binary.npz"], ["Expected a run, or a SavedModel", "binary.npz"]),
     ],
@@ -279,6 +317,12 @@ def test_a_run_without_a_saved_model_says_how_to_get_one_and_gets_it(tmp_path):
         here("sample", f"./{name}", "-n", 5, "-o", f"{name}.npz", cwd=tmp_path)
     assert np.array_equal(images(tmp_path / "old.npz"), images(tmp_path / "parent/new.npz"))
     assert not (run / "saved_model").exists()
+
+
+def test_a_command_that_is_told_may_be_pasted(tmp_path):
+    run = copy_of_finished(tmp_path / "my models")
+    (run / "saved_model").rename(tmp_path / "old")
+    assert_refused(here("sample", run), 2, f"zoo export '{run}'")
 
 
 def test_what_export_cannot_do_is_one_line(tmp_path):

@@ -33,7 +33,7 @@ from shell import (
 )
 
 from zoo import checkpoints, datasets, training
-from zoo.errors import InputError, TrainingError
+from zoo.errors import ArtefactError, InputError, TrainingError
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def broken(tmp_path_factory):
     said["damaged"] = saved_steps(said["run"])[-1]
     flip(said["run"] / "checkpoints" / f"step-{said['damaged']:08}" / "variables.index")
     running = Running(*arguments, cwd=cwd)
-    while not [*said["run"].glob(".tmp-saved_model-*/samples.png")]:
+    while not [*said["run"].glob(".tmp-*saved_model-*/samples.png")]:
         assert running.process.poll() is None
         time.sleep(0.05)
     time.sleep(0.5)  # now the export is checked in a process of its own
@@ -90,7 +90,7 @@ def test_a_signal_stops_in_mid_epoch_saves_and_says_how_to_go_on(broken, name, c
     result = broken[name]
     assert (result.returncode, result.stderr) == (code, "")
     last = result.stdout.splitlines()[-1]
-    step = int(re.fullmatch(r"Saved step (\d+)\. Go on: zoo train --resume run", last)[1])
+    step = int(re.fullmatch(r"Saved step (\d+)\. Go on with: zoo train --resume run", last)[1])
     assert step % STEPS
     resumed = {"terminated": "interrupted", "interrupted": "killed"}[name]
     assert f"Resuming at step {step} of {EPOCHS * STEPS}." in broken[resumed].stdout
@@ -194,6 +194,81 @@ def test_a_run_may_be_given_more_epochs(tmp_path):
     assert not [*run.glob(".tmp-*")]
 
 
+def test_a_resume_keeps_the_precision_of_the_run_or_says_that_it_does_not(tmp_path):
+    run = copy_of_finished(tmp_path)
+    description = json.loads((run / "run.json").read_text())
+    other = {"float32": "mixed_bfloat16", "mixed_bfloat16": "float32"}
+    began = other[description["environment"]["precision"]]
+    description["environment"]["precision"] = began
+    (run / "run.json").write_text(json.dumps(description))
+    kept = here("train", "--resume", run)
+    assert kept.returncode == 0, kept.stderr
+    assert "Not as the run began" not in kept.stdout
+    assert json.loads((run / "run.json").read_text())["environment"]["precision"] == began
+    asked = {"float32": "bfloat16", "mixed_bfloat16": "float32"}[began]
+    changed = here("train", "--resume", run, "--precision", asked)
+    assert f"Not as the run began: precision {began} -> {other[began]}" in changed.stdout
+
+
+def test_more_epochs_are_kept_beside_the_command_that_began_the_run(tmp_path):
+    run = copy_of_finished(tmp_path)
+    command = json.loads((run / "run.json").read_text())["command"]
+    result = here("train", "--resume", run, "--epochs", EPOCHS + 1)
+    assert f"{EPOCHS} -> {EPOCHS + 1} epochs: a schedule" in result.stdout
+    card = json.loads((run / "saved_model/card.json").read_text())
+    assert card["command"] == command
+    assert len(card["extended_by"]) == 1
+
+
+def test_a_run_from_python_is_gone_on_with_and_exported_by_the_commands(tmp_path):
+    write_data(tmp_path)
+    splits = datasets.load_dataset(tmp_path / "binary.npz")
+    train(Noisy((8, 8, 1)), splits, tmp_path / "run", epochs=1, batch_size=64)
+    result = here("train", "--resume", tmp_path / "run", "--epochs", 2)
+    assert result.returncode == 0, result.stderr
+    result = here("export", tmp_path / "run", tmp_path / "exported")
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_callback_that_stops_training_ends_the_run(splits, tmp_path):
+    class StopAfterOne(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = True
+
+    run = tmp_path / "run"
+    exported = train(
+        Noisy((8, 8, 1)), splits, run, epochs=4, batch_size=64, callbacks=[StopAfterOne()]
+    )
+    assert [line["epoch"] for line in log(run)] == [1]
+    assert (exported / "card.json").is_file()
+
+
+def test_an_export_of_the_same_step_keeps_the_scores(tmp_path):
+    run = copy_of_finished(tmp_path)
+    scores = json.loads((run / "saved_model/card.json").read_text())["scores"]
+    assert scores
+    assert here("export", run).returncode == 0
+    assert here("export", run, tmp_path / "exported").returncode == 0
+    for folder in (run / "saved_model", tmp_path / "exported"):
+        assert json.loads((folder / "card.json").read_text())["scores"] == scores
+
+
+def test_an_export_that_fails_leaves_the_one_before_it(splits, tmp_path):
+    class Stateful(Noisy):
+        def sample(self, num_samples, seed, labels=None, first=0):
+            return tf.round(tf.random.uniform((num_samples, *self.shape)))
+
+    run = tmp_path / "run"
+    train(Noisy((8, 8, 1)), splits, run, epochs=1, batch_size=64)
+    card = run / "saved_model" / "card.json"
+    before = json.loads(card.read_text()) | {"step": -1}
+    card.write_text(json.dumps(before))
+    with pytest.raises(ArtefactError, match="was not kept"):
+        training.export_run(Stateful((8, 8, 1)), run)
+    assert json.loads(card.read_text()) == before
+    assert not [*run.glob(".tmp-*")]
+
+
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
     return copy_of_finished(tmp_path_factory.mktemp("copy"))
@@ -223,7 +298,7 @@ def test_changed_data_under_the_same_name_is_refused(tmp_path):
     description["recipe"]["data"]["name"] = str(tmp_path / "binary.npz")
     (run / "run.json").write_text(json.dumps(description))
     shutil.copy(tmp_path / "other.npz", tmp_path / "binary.npz")
-    assert_refused(here("train", "--resume", run), 2, "Changed: data.fingerprint")
+    assert_refused(here("train", "--resume", run), 2, "the training images are others")
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"recipe": {"model": "vae"}}'])

@@ -22,7 +22,7 @@ _HOME = {
     "load_dataset": "zoo.datasets",
     "train": "zoo.training",
 }
-_MODULES = ("distributions", "layers", "losses", "random", "testing")
+_MODULES = ("distributions", "random", "testing")
 
 __all__ = ["API_VERSION", *_HOME, *_MODULES]
 

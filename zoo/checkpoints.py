@@ -36,14 +36,16 @@ def commit(folder, write, record, seal=MANIFEST, check=None):
     """Puts a new folder in place, whole or not at all.
 
     Args:
-      folder: Path that must not exist.
+      folder: Path; what is there without a seal was never committed, or has been damaged since,
+        and is moved to `.damaged-…`.
       write: function of a Path: fills that empty folder.
       record: dict, kept in the seal beside the sums under "files".
       seal: name of the JSON file that seals the folder.
       check: None, or a function of the Path of the sealed folder that raises to stop the commit.
 
     Raises:
-      OSError: if the disk is full or the parent cannot be written; nothing is left.
+      OSError: if the folder is there and sealed, the disk is full or the parent cannot be written;
+        nothing is left.
     """
     folder = Path(folder)
     if not folder.parent.exists():
@@ -54,12 +56,14 @@ def commit(folder, write, record, seal=MANIFEST, check=None):
     aside.mkdir()
     try:
         write(aside)
-        _write_text(aside / seal, json.dumps({**record, "files": _sums(aside)}, indent=1))
+        _write_json(aside / seal, {**record, "files": _sums(aside)})
         if check:
             check(aside)
         for path in sorted(aside.rglob("*"), reverse=True):
             _flush(path)
         _flush(aside)
+        if folder.exists() and not (folder / seal).is_file():
+            _set_aside(folder)
         aside.rename(folder)
     except BaseException:
         remove(aside)
@@ -114,10 +118,7 @@ def first_good(parent, names, say=lambda message: None):
         try:
             return folder, verify(folder)
         except ArtefactError as error:
-            aside = folder.with_name(f".damaged-{name}")
-            remove(aside)
-            folder.rename(aside)
-            say(f"{error} Moved the folder to {aside}.")
+            say(f"{error} Moved the folder to {_set_aside(folder)}.")
     return None, None
 
 
@@ -151,13 +152,20 @@ def write_json(path, value):
     path = Path(path)
     aside = path.with_name(f".tmp-{path.name}-{os.getpid()}")
     try:
-        _write_text(aside, json.dumps(value, indent=1) + "\n")
+        _write_json(aside, value)
         _flush(aside)
         aside.replace(path)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
     _flush(path.parent)
+
+
+def _set_aside(folder):
+    """Moves a damaged folder out of the way; returns the Path where it is now."""
+    aside = folder.with_name(f".damaged-{folder.name}")
+    remove(aside)
+    return folder.rename(aside)
 
 
 def _sums(folder):
@@ -170,8 +178,8 @@ def _sum(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write_text(path, text):
-    path.write_text(text, encoding="utf-8")
+def _write_json(path, value):
+    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _flush(path):

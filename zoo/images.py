@@ -9,22 +9,26 @@ __all__ = ["grid", "save_grid", "save_images"]
 
 _SIDE = 800  # pixels that a picture of a grid is about wide
 _PAPER = 255
-_MOST_COLUMNS = 16
+_MOST_CLASSES = 16  # that are shown in columns of their own
 
 
-def grid(images, columns=None):
+def grid(images, num_classes=0):
     """Lays images out in rows, enlarged by whole pixels, with a white gap between them.
 
     Args:
       images: float32 [n, height, width, channels], in [0, 1]; 1 or 3 channels.
-      columns: int; as many as make the grid about square, unless given.
+      num_classes: int; of images of all classes in turn each column is of one class, if they are
+        few: the grid is as square as that allows.
 
     Returns:
       uint8 [rows, columns, 3] or [rows, columns].
     """
     pixels = to_bytes(images)
     n, height, width, channels = pixels.shape
-    columns = columns or min(n, math.ceil(math.sqrt(n * height / width)))
+    columns = math.ceil(math.sqrt(n * height / width))
+    if 1 < num_classes <= _MOST_CLASSES:
+        columns = num_classes * max(1, round(columns / num_classes))
+    columns = min(n, columns)
     zoom = max(1, round(_SIDE / columns / width))
     gap = max(2, zoom * width // 16)
     pixels = pixels.repeat(zoom, axis=1).repeat(zoom, axis=2)
@@ -40,8 +44,8 @@ def grid(images, columns=None):
 
 
 def save_grid(path, images, num_classes=0):
-    """Writes the grid of images, as for `grid`, to a PNG; a column a class, if they are few."""
-    _save(path, grid(images, num_classes if 1 < num_classes <= _MOST_COLUMNS else None))
+    """Writes the grid of images, as for `grid`, to a PNG."""
+    _save(path, grid(images, num_classes))
 
 
 def save_images(folder, images, first=0):

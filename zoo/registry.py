@@ -466,15 +466,22 @@ def _clean(text):
 
 
 def _import_file(path):
+    """Imports a file, which can import those beside it, as the file that `python` runs can."""
+    folder = str(path.resolve().parent)
     name = f"zoo_file_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    sys.path.insert(0, folder)
     try:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
+    finally:
+        sys.path.remove(folder)
+    if folder not in sys.path:
+        sys.path.append(folder)  # for imports inside functions; last, so that it hides nothing
     return module
 
 

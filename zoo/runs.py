@@ -7,6 +7,7 @@ from zoo.errors import ArtefactError, InputError
 
 __all__ = ["read_metrics", "read_run"]
 
+KEYS = {"recipe", "environment", "command"}
 RECIPE = {"model", "options", "data", "epochs", "batch_size", "seed"}
 
 
@@ -20,13 +21,13 @@ def read_run(run):
     path = Path(run) / "run.json"
     try:
         description = json.loads(path.read_text())
-        missing = RECIPE - {*description["recipe"]}
+        missing = RECIPE - {*description["recipe"]} | KEYS - {*description}
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"Expected a run, a folder with a run.json. Received: {run}") from None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ArtefactError(f"{path} is damaged: {error!r}.") from None
     if missing:
-        raise ArtefactError(f"{path} is damaged: its recipe lacks {', '.join(sorted(missing))}.")
+        raise ArtefactError(f"{path} is damaged: it lacks {', '.join(sorted(missing))}.")
     return description
 
 

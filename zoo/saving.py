@@ -11,6 +11,7 @@ import inspect
 import json
 import os
 import reprlib
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -64,7 +65,7 @@ def export(model, folder, card=None):
         "can": list(model.capabilities()),
         "log_prob_kind": model.log_prob_kind,
         "parameters": sum(int(np.prod(w.shape)) for w in clone.trainable_weights),
-        "scores": [],
+        "scores": (card or {}).get("scores", []),
     }
 
     def write(aside):
@@ -118,13 +119,16 @@ def find(name):
         if len(tags) == 1:
             return known[tags[0]]
         hint = f"one of {', '.join(tags or known)}" if tags or known else "there is none here"
-        there = f" For the folder, write ./{name}." if path.exists() else ""
-        raise InputError(f"Expected a pretrained model: {hint}.{there} Received: {name!r}")
+        folder = shlex.quote(f"./{name}")
+        raise InputError(
+            f"Expected a pretrained model: {hint}. A folder is written {folder}. Received: {name!r}"
+        )
     for folder in (path, path / "saved_model"):
         if (folder / CARD).is_file():
             return folder
     if (path / "run.json").is_file():
-        raise InputError(f"{path} has no SavedModel yet: finish it, or run: zoo export {path}")
+        command = shlex.join(["zoo", "export", str(path)])
+        raise InputError(f"{path} has no SavedModel yet: finish it, or run: {command}")
     raise InputError(f"Expected a run, or a SavedModel with a {CARD}. Received: {path}")
 
 
@@ -148,11 +152,18 @@ def read_card(folder):
 
 
 def add_score(folder, score):
-    """Puts a score, a dict as of `zoo.evaluation`, into the card; one of the same kind goes."""
+    """Puts a score, a dict as of `zoo.evaluation`, into the card; one of the same kind goes.
+
+    Raises:
+      ArtefactError: if the card is damaged, or a number of the score is not finite.
+    """
     card = read_card(folder)
     kind = ("metric", "split", "dataset")
     others = [s for s in card["scores"] if any(s[key] != score[key] for key in kind)]
-    checkpoints.write_json(Path(folder) / CARD, {**card, "scores": [*others, score]})
+    try:
+        checkpoints.write_json(Path(folder) / CARD, {**card, "scores": [*others, score]})
+    except ValueError:
+        raise ArtefactError(f"Expected a score of finite numbers. Received: {score}") from None
 
 
 class SavedModel:
@@ -181,6 +192,9 @@ class SavedModel:
     def name(self):
         """The name of the model, as of the registry."""
         return self.card.get("model", self.folder.name)
+
+    def __dir__(self):
+        return [*super().__dir__(), *self.card["can"]]
 
     def __getattr__(self, name):
         if name.startswith("_") or name not in self.card["can"]:

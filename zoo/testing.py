@@ -300,6 +300,23 @@ def check_labels(subject):
     _require_raises(ValueError, lambda: model.sample(2, SEED, labels=labels), message)
 
 
+@_check(lambda subject: subject.num_classes > 0)
+def check_labels_matter(subject):
+    """The label changes the sample, and data is likelier under its own label than another's."""
+    first, second = (
+        subject.trained[0].sample(8, SEED, labels=tf.fill([8], label)).numpy() for label in (0, 1)
+    )
+    _require(not np.array_equal(first, second), "labels 0 and 1 gave the same samples")
+    if subject.can("log_prob"):
+        x, labels = subject.batch
+        own = subject.log_prob(x, labels=labels).mean()
+        other = subject.log_prob(x, labels=(labels + 1) % subject.num_classes).mean()
+        _require(
+            own > other,
+            f"log_prob of data is {own:.4g} under its own labels, {other:.4g} under others",
+        )
+
+
 @_check()
 def check_short_batch_and_traces(subject):
     """A short last batch trains, and `fit` traces the step at most twice."""
@@ -378,7 +395,7 @@ def check_latents(subject):
             _require(image.min() >= 0 and image.max() <= 1, f"{name} left [0, 1]")
 
 
-@_check(lambda subject: subject.is_first)
+@_check(lambda subject: subject.is_first or subject.num_classes > 0)
 def check_resume_is_bit_equal(subject):
     """A run stopped in the middle of an epoch and resumed ends as the unbroken one."""
     with tempfile.TemporaryDirectory() as folder:

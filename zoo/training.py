@@ -12,11 +12,13 @@ the running metrics) or a pure function of the seed and the step (the noise, the
 """
 
 import contextlib
+import inspect
 import itertools
 import json
 import math
 import os
 import platform
+import shlex
 import signal
 import statistics
 import threading
@@ -28,10 +30,10 @@ import filelock
 import keras
 import tensorflow as tf
 
-from zoo import checkpoints, images, runs, saving
+from zoo import checkpoints, images, registry, runs, saving
 from zoo.errors import ArtefactError, InputError, TrainingError
 
-__all__ = ["Interrupted", "export_run", "locked", "train"]
+__all__ = ["Interrupted", "check_new", "export_run", "locked", "train"]
 
 GRIDS = 10  # grids of samples in a whole run, about
 COMMIT_SECONDS = 300  # at most this much work is lost to a power cut
@@ -62,7 +64,6 @@ def train(
     resume=False,
     jit=None,
     name=None,
-    source=None,
     command=None,
     callbacks=(),
     say=print,
@@ -79,11 +80,11 @@ def train(
       seed: int; decides the noise and the order of the data.
       resume: whether to go on from the newest good checkpoint of the run. The recipe must be the
         same, but for more epochs.
-      jit: whether XLA compiles the step; None lets Keras choose (yes on a GPU, no on a CPU).
-      name: str, the model's name in the registry. Default: the class name in lower case.
-      source: dict, how the data was asked for. Default: its name.
-      command: str, what the user typed; a resume to the same end keeps what began the run.
-      callbacks: more Keras callbacks.
+      jit: whether XLA compiles the step; None is as the run began, or lets Keras choose (yes on a
+        GPU, no on a CPU).
+      name: str, the model's name in the registry. Default: found by its class.
+      command: str, what the user typed.
+      callbacks: more Keras callbacks; one that sets `model.stop_training` ends the run.
       say: function of a str, told what happens.
       dry_run: whether to do one step of everything and stop.
 
@@ -98,12 +99,13 @@ def train(
     training, validation = data[:2]
     _check_match(model, training)
     run = Path(run)
+    begun = runs.read_run(run) if resume else None
     batch_size = min(batch_size or model.recipe.get("batch_size", 64), len(training))
     recipe = {
-        "model": name or type(model).__name__.lower(),
+        "model": name or _name_of(type(model)),
         "options": json.loads(json.dumps(model.get_config())),
         "data": {
-            **(source or {"name": training.name}),
+            **training.source,
             "class_names": list(training.class_names),
             "fingerprint": training.fingerprint,
             "validation_fingerprint": validation.fingerprint,
@@ -114,20 +116,20 @@ def train(
     }
     steps = 1 if dry_run else len(training) // batch_size
     model.compile(total_steps=steps * recipe["epochs"])
+    if jit is None and begun:
+        jit = begun["environment"]["jit"]
     if jit is not None:
         model.jit_compile = jit
+    description = {"recipe": recipe, "environment": environment(model), "command": command}
     held_out = validation.batches(batch_size, labels=model.num_classes > 0)
     with locked(run, resume), _told_of_full_disk(run), _signals(say) as signals:
-        if resume:
-            begun = runs.read_run(run)
-            _check_recipe(begun["recipe"], recipe)
-            if begun["recipe"]["epochs"] == recipe["epochs"]:
-                command = begun["command"]
-        description = {"recipe": recipe, "environment": environment(model), "command": command}
+        if begun:
+            _compare(begun, description, say)
         checkpoints.write_json(run / "run.json", description)
         loop = _Run(model, run, steps, recipe["epochs"], signals, say)
         loop.begin(seed)
-        while (step := int(model.step)) < loop.total:
+        model.stop_training = False
+        while (step := int(model.step)) < loop.total and not model.stop_training:
             # A begun epoch is ended first: `fit` has no other way into the middle of one.
             epoch, done = divmod(step, steps)
             model.fit(
@@ -143,7 +145,7 @@ def train(
         say("Exporting the best checkpoint, and checking it in a process of its own …")
         exported = export_run(model, run, say=say)
         if signals:  # during the export
-            raise Interrupted(signals[0], loop.total)
+            raise Interrupted(signals[0], loop.step)
         return exported
 
 
@@ -179,23 +181,22 @@ def export_run(model, run, folder=None, say=print):
         "step": record["step"],
         "training_seconds": log[-1]["seconds"] if log else 0.0,
     }
+    there, fresh, replaced = run / "saved_model", run / ".tmp-saved_model", run / ".tmp-replaced"
+    if _is_of_step(there, record["step"]):
+        if not folder:
+            return there
+        card["scores"] = saving.read_card(there)["scores"]
     with _told_of_full_disk(run):
         if folder:
             return saving.export(model, folder, card)
-        folder, aside = run / "saved_model", run / ".tmp-saved_model"
-        if _is_of_step(folder, record["step"]):
-            return folder
-        checkpoints.remove(aside)
-        if folder.exists():
-            folder.rename(aside)
-        try:
-            saving.export(model, folder, card)
-        except BaseException:
-            if aside.exists():
-                aside.rename(folder)
-            raise
-        checkpoints.remove(aside)
-        return folder
+        checkpoints.remove(fresh)
+        checkpoints.remove(replaced)
+        saving.export(model, fresh, card)
+        if there.exists():
+            there.rename(replaced)
+        fresh.rename(there)
+        checkpoints.remove(replaced)
+        return there
 
 
 def _is_of_step(folder, step):
@@ -408,6 +409,18 @@ def _best_first(parent):
     return sorted(_newest_first(parent), key=loss)
 
 
+def _name_of(cls):
+    """Returns what the registry loads a class by, as far as it can."""
+    value = f"{cls.__module__}:{cls.__qualname__}"
+    for name, entry in registry.models().items():
+        if entry.value == value:
+            return name
+    try:
+        return f"{Path(inspect.getsourcefile(cls)).absolute()}:{cls.__qualname__}"
+    except (OSError, TypeError):  # typed in, as in a notebook
+        return cls.__qualname__
+
+
 def _check_match(model, training):
     name = type(model).__name__
     if tuple(training.shape) != tuple(model.shape):
@@ -429,15 +442,33 @@ def _check_match(model, training):
         )
 
 
-def _check_recipe(old, new):
-    """Refuses a recipe that differs from the one of the run in more than more epochs."""
-    if new["epochs"] >= old["epochs"]:
-        old = {**old, "epochs": new["epochs"]}
-    changed = [f"{key}: {a!r} -> {b!r}" for key, a, b in _differences(old, new)]
+def _compare(begun, now, say):
+    """Refuses a recipe that differs in more than more epochs; tells of another environment.
+
+    Puts into `now` the command that began the run, and those that gave it more epochs.
+    """
+    old, new = begun["recipe"], now["recipe"]
+    more = new["epochs"] > old["epochs"]
+    changed = [
+        f"{key}: {a!r} -> {b!r}"
+        if not key.endswith("fingerprint")
+        else f"the {'validation' if 'validation' in key else 'training'} images are others"
+        for key, a, b in _differences({**old, "epochs": new["epochs"]} if more else old, new)
+    ]
     if changed:
         raise InputError(
             "A resumed run keeps its recipe, but for more epochs. Changed: " + "; ".join(changed)
         )
+    extended = begun.get("extended_by", [])
+    if more:
+        say(
+            f"{old['epochs']} -> {new['epochs']} epochs: a schedule of the learning rate is"
+            " stretched from here on, so the result is not that of one long run."
+        )
+        extended = [*extended, now["command"]]
+    for key, a, b in _differences(begun["environment"], now["environment"]):
+        say(f"Not as the run began: {key} {a} -> {b}; it may not go on bit for bit.")
+    now |= {"command": begun["command"], "extended_by": extended}
 
 
 def _differences(old, new, prefix=""):
@@ -449,6 +480,15 @@ def _differences(old, new, prefix=""):
             yield prefix + key, a, b
 
 
+def check_new(run):
+    """Raises InputError if the folder of a new run is there and not empty."""
+    if run.is_dir() and any(path.name[0] != "." for path in run.iterdir()):
+        raise InputError(
+            "Expected a new or empty folder for the run; go on with a run by --resume"
+            f" {shlex.quote(str(run))}. Received: {run}"
+        )
+
+
 @contextlib.contextmanager
 def locked(run, resume=True):
     """Holds the folder of a run for this process alone.
@@ -457,13 +497,10 @@ def locked(run, resume=True):
       InputError: if another process holds it, it cannot be written, or, to resume, it is no run.
     """
     run = Path(run)
-    if not resume and run.is_dir() and any(path.name[0] != "." for path in run.iterdir()):
-        raise InputError(
-            f"Expected a new or empty folder for the run; go on with it by --resume {run}."
-            f" Received: {run}"
-        )
     if resume:
         runs.read_run(run)
+    else:
+        check_new(run)
     try:
         run.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(run / ".lock", timeout=0)
@@ -485,7 +522,7 @@ def locked(run, resume=True):
 @contextlib.contextmanager
 def _told_of_full_disk(run):
     """Turns what a full disk or memory raises into one sentence; what was committed is whole."""
-    advice = f"What was saved is whole; go on with: zoo train --resume {run}"
+    advice = f"What was saved is whole; go on with: zoo train --resume {shlex.quote(str(run))}"
     try:
         yield
     except OSError as error:

@@ -81,7 +81,9 @@ class _Program(click.Group):
             return importlib.import_module(f"zoo.commands.{cmd_name}").command
 
     def main(self, *args, **settings):
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
+        # Read when TensorFlow is imported. A GPU is shared with the process that checks an export.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
         settings |= {"prog_name": "zoo", "standalone_mode": False}
         try:
             sys.exit(super().main(*args, **settings))

@@ -5,6 +5,8 @@ from pathlib import Path
 import click
 
 from zoo.commands import print_table, quiet_tensorflow
+from zoo.commands.sample import placed
+from zoo.errors import InputError
 
 
 @click.command("data")
@@ -13,7 +15,11 @@ from zoo.commands import print_table, quiet_tensorflow
 @click.option("--binarize", is_flag=True, help="Draw grey images as binary ones.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write a PNG grid."
+    "-o",
+    "--output",
+    metavar="FILE.png",
+    type=click.Path(path_type=Path),
+    help="Write a grid of the first training images.",
 )
 def command(name, size, binarize, as_json, output):
     """List the datasets that need no download, or say what is in one.
@@ -27,6 +33,8 @@ def command(name, size, binarize, as_json, output):
         if size or binarize or output:
             raise click.UsageError("--size, --binarize and -o need a NAME.")
         return _list(datasets, as_json)
+    if output and output.suffix != ".png":
+        raise InputError(f"Expected FILE.png for -o. Received: {output}")
     is_ours = name in datasets.BUNDLED or name.startswith((".", "/", "~")) or Path(name).exists()
     if output or not is_ours:
         quiet_tensorflow()
@@ -35,7 +43,8 @@ def command(name, size, binarize, as_json, output):
         from zoo import images
 
         x = next(iter(splits[0].batches(64)))
-        images.save_grid(output, x.numpy())
+        with placed(output):
+            images.save_grid(output, x.numpy())
     if as_json:
         import json
 

@@ -6,8 +6,8 @@ from zoo.commands import quiet_tensorflow
 
 
 @click.command()
-@click.argument("run")
-@click.argument("folder", required=False, metavar="[DIR]")
+@click.argument("run", type=click.Path())
+@click.argument("folder", required=False, metavar="[DIR]", type=click.Path())
 def command(run, folder):
     """Export the best checkpoint of a run as a SavedModel.
 

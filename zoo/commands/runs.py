@@ -6,7 +6,7 @@ from zoo.commands import print_table
 
 
 @click.command()
-@click.argument("folder", default="runs")
+@click.argument("folder", default="runs", type=click.Path(file_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(folder, as_json):
     """List the runs in FOLDER (default: runs), the newest last."""
@@ -19,28 +19,31 @@ def command(folder, as_json):
     elif not found:
         click.echo(f"No runs in {folder}. Start one with: zoo train NAME", err=True)
     else:
-        head = ("RUN", "MODEL", "DATA", "EPOCH", "LOSS", "VALIDATION", "STATE")
-        keys = ("run", "model", "data", "epoch", "loss", "val_loss", "state")
+        head = ("RUN", "MODEL", "DATA", "EPOCH", "STEP", "LOSS", "VALIDATION", "STATE")
+        keys = ("run", "model", "data", "epoch", "step", "loss", "val_loss", "state")
         print_table([head, *([_text(run[key]) for key in keys] for run in found)])
 
 
 def _describe(run):
     """Reads a run's files; a damaged one is listed as such."""
+    from zoo import checkpoints
     from zoo.errors import ZooError
     from zoo.runs import read_metrics, read_run
 
-    row = dict.fromkeys(("model", "data", "epoch", "loss", "val_loss"))
+    row = dict.fromkeys(("model", "data", "epoch", "step", "loss", "val_loss"))
     row |= {"run": str(run), "state": "damaged"}
     try:
         recipe = read_run(run)["recipe"]
         last = (read_metrics(run) or [{"epoch": 0}])[-1]
     except ZooError:
         return row
-    done = (run / "saved_model" / "card.json").exists()
+    done = last["epoch"] == recipe["epochs"] and (run / "saved_model" / "card.json").exists()
+    steps = [name.removeprefix("step-") for name in checkpoints.sealed(run / "checkpoints")]
     return row | {
         "model": recipe["model"],
         "data": recipe["data"]["name"],
         "epoch": f"{last['epoch']}/{recipe['epochs']}",
+        "step": max((int(step) for step in steps if step.isdecimal()), default=None),
         "loss": last.get("loss"),
         "val_loss": last.get("val_loss"),
         "state": "finished" if done else "resumable",

@@ -1,5 +1,6 @@
 """`zoo sample NAME|DIR|RUN`: images from a SavedModel."""
 
+import contextlib
 import itertools
 from pathlib import Path
 
@@ -10,13 +11,14 @@ from zoo.errors import InputError
 
 
 @click.command()
-@click.argument("name", metavar="NAME|DIR|RUN")
+@click.argument("name", metavar="NAME|DIR|RUN", type=click.Path())
 @click.option("-n", "num_samples", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option("--label", help="Class to draw, as its number or name. Default: all in turn.")
 @click.option(
     "-o",
     "--output",
+    type=click.Path(path_type=Path),
     metavar="FILE.png|FILE.npz|DIR",
     help="A grid, the numbers, or a picture an image. Default: samples.png, samples-2.png, …",
 )
@@ -29,7 +31,7 @@ def command(name, num_samples, seed, label, output):
     zoo sample runs/20260101-120000-vae-mnist_binary
     zoo sample runs/20260101-120000-vae-mnist_binary -n 16 -o digits.png
     """  # noqa: D301
-    output = Path(output) if output else _free_name()
+    output = output or _free_name()
     if not output.suffix and output.is_dir() and any(output.iterdir()):
         raise InputError(f"Expected a new or empty folder for -o. Received: {output}")
     if output.suffix not in ("", ".png", ".npz"):
@@ -42,9 +44,7 @@ def command(name, num_samples, seed, label, output):
     model = saving.load(name)
     labels = _labels(model.card, label, num_samples)
     drawn = draw(model, num_samples, seed, labels)
-    try:
-        if output.suffix:
-            output.parent.mkdir(parents=True, exist_ok=True)
+    with placed(output):
         if output.suffix == ".npz":
             arrays = {"images": drawn} if labels is None else {"images": drawn, "labels": labels}
             np.savez_compressed(output, **arrays)
@@ -52,11 +52,20 @@ def command(name, num_samples, seed, label, output):
             images.save_grid(output, drawn, model.card["num_classes"] if label is None else 0)
         else:
             images.save_images(output, drawn)
+    step = f", step {model.card['step']:,}" if "step" in model.card else ""
+    click.echo(f"Wrote {num_samples} samples of {model.name}{step}, seed {seed}, to {output}")
+
+
+@contextlib.contextmanager
+def placed(output):
+    """Makes the parent of what is written here, and tells in one line if it cannot be written."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
         raise InputError(
             f"Expected a place that can be written for -o. Received: {error}"
         ) from None
-    click.echo(f"Wrote {num_samples} samples of {model.name}, seed {seed}, to {output}")
 
 
 def _free_name():

@@ -12,21 +12,29 @@ from zoo.commands import complete_model, print_table, quiet_tensorflow
 from zoo.errors import InputError
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+FEW_STEPS = 500
 
 
 @click.command()
 @click.argument("name", required=False, shell_complete=complete_model)
 @click.option("--data", help="Name of a data set (zoo data), or path of a folder, .npz or .npy.")
-@click.option("--size", type=click.IntRange(1), help="Resize the images to SIZE x SIZE.")
+@click.option("--size", type=click.IntRange(1, 4096), help="Resize the images to SIZE x SIZE.")
 @click.option("--binarize", is_flag=True, default=None, help="Draw grey images as binary ones.")
 @click.option("--conditional", is_flag=True, help="Train with the labels of the data.")
 @click.option("--set", "settings", multiple=True, metavar="K=V", help="A model option: zoo info.")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training data.")
 @click.option("--batch-size", type=click.IntRange(1), help="Images in a step.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Default: 0.")
-@click.option("--run", metavar="DIR", help="Folder of the run. Default: runs/TIME-NAME-DATA.")
-@click.option("--resume", metavar="RUN", help="Go on with a run, by its own recipe.")
-@click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True)
+@click.option(
+    "--run",
+    metavar="DIR",
+    type=click.Path(),
+    help="Folder of the run. Default: runs/TIME-NAME-DATA.",
+)
+@click.option(
+    "--resume", metavar="RUN", type=click.Path(), help="Go on with a run, by its own recipe."
+)
+@click.option("--precision", type=click.Choice(PRECISIONS), help="Default: auto, as the run began.")
 @click.option("--jit/--no-jit", default=None, help="Compile with XLA. Default: on a GPU.")
 @click.option("--deterministic", is_flag=True, help="Bit-equal on a GPU too, but slower.")
 @click.option("--dry-run", is_flag=True, help="Do one step of everything, keep nothing.")
@@ -51,7 +59,8 @@ def command(name, resume, run, precision, jit, deterministic, dry_run, **asked):
         raise click.UsageError("--dry-run keeps nothing, so it has nothing to --resume.")
     if name and (entry := registry.find(name)).package is None:
         name = entry.value  # with the absolute path of the file, for a resume from elsewhere
-    saved = read_run(resume)["recipe"] if resume else {"model": name, "seed": 0}
+    begun = read_run(resume) if resume else {"recipe": {"model": name, "seed": 0}}
+    saved = begun["recipe"]
     quiet_tensorflow()
     import keras
     import tensorflow as tf
@@ -64,24 +73,30 @@ def command(name, resume, run, precision, jit, deterministic, dry_run, **asked):
         raise InputError(f"{resume} is a run of {saved['model']}. Received: {name!r}")
     cls = registry.load(saved["model"])
     recipe = {**cls.recipe, **saved, **_given(asked, "epochs", "batch_size", "seed")}
-    recipe["source"] = _source(recipe["data"], asked)
-    data = datasets.load_dataset(**recipe["source"])
+    # What can be refused without the data is, before they are loaded.
+    settings = registry.parse_options(cls, asked["settings"])
+    if asked["conditional"] and "num_classes" not in {o.name for o in registry.options(cls)}:
+        raise InputError(f"{cls.__name__} cannot be conditional: leave out --conditional.")
+    if run:
+        training.check_new(Path(run))
+    data = datasets.load_dataset(**_source(recipe["data"], asked))
     click.echo(datasets.describe(data))
-    if asked["conditional"] and not data[0].num_classes:
-        raise InputError(f"--conditional needs labels, and {data[0].name} has none.")
-    options = registry.parse_options(cls, asked["settings"])
     options = {
         **saved.get("options", {}),
-        **_from_data(cls, data[0], asked["conditional"]),
-        **options,
+        **_from_data(data[0], asked["conditional"]),
+        **settings,
     }
     keras.utils.set_random_seed(recipe["seed"])
-    keras.config.set_dtype_policy(_policy(precision))
+    keras.config.set_dtype_policy(_policy(precision, begun.get("environment", {})))
     model = registry.create(saved["model"], **options)
 
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(f"{scratch}/run" if dry_run else resume or run or _folder(recipe))
-        total = _print_plan(model, recipe, data[0], folder, jit)
+        folder = Path(
+            f"{scratch}/run" if dry_run else resume or run or _folder(saved["model"], data[0])
+        )
+        if jit is None and resume:
+            jit = begun["environment"]["jit"]
+        total = _print_plan(model, recipe, data[0], folder, jit, dry_run)
         with _Display() as display:
             try:
                 exported = training.train(
@@ -94,14 +109,15 @@ def command(name, resume, run, precision, jit, deterministic, dry_run, **asked):
                     resume=bool(resume),
                     jit=jit,
                     name=recipe["model"],
-                    source=recipe["source"],
                     command=shlex.join(["zoo", *sys.argv[1:]]),
                     callbacks=[display.callback(total)],
                     say=display.say,
                     dry_run=dry_run,
                 )
             except training.Interrupted as stopped:
-                display.say(f"Saved step {stopped.step:,}. Go on: zoo train --resume {folder}")
+                again = f"--resume {shlex.quote(str(folder))}"
+                again += " --deterministic" if deterministic else ""
+                display.say(f"Saved step {stopped.step:,}. Go on with: zoo train {again}")
                 sys.exit(130 if stopped.number == signal.SIGINT else 143)
         _print_end(exported, data[2], folder, dry_run)
 
@@ -112,33 +128,28 @@ def _given(asked, *names):
 
 def _source(data, asked):
     """Says which data: the recipe's, a name or what a run recorded, changed by what was asked."""
-    source = data if isinstance(data, dict) else {"name": data}
-    source = {"size": None, "binarize": False, **source}
+    recorded = data if isinstance(data, dict) else {"name": data}
+    source = {key: recorded[key] for key in ("name", "size", "binarize") if key in recorded}
     if asked["data"] is not None:
-        name = asked["data"]
-        path = "/" in name or "\\" in name
-        source["name"] = str(Path(name).absolute()) if path else name
-    source |= _given(asked, "size", "binarize")
-    return {key: source[key] for key in ("name", "size", "binarize")}
+        source["name"] = asked["data"]
+    return source | _given(asked, "size", "binarize")
 
 
-def _from_data(cls, split, conditional):
+def _from_data(split, conditional):
     """Returns the options that come from the data."""
-    from zoo import registry
-
     options = {"shape": split.shape, "levels": split.levels}
-    if conditional:
-        if "num_classes" not in {option.name for option in registry.options(cls)}:
-            raise InputError(f"{cls.__name__} cannot be conditional: leave out --conditional.")
-        options["num_classes"] = split.num_classes
-    return options
+    if conditional and not split.num_classes:
+        raise InputError(f"--conditional needs labels, and {split.name} has none.")
+    return {**options, "num_classes": split.num_classes} if conditional else options
 
 
-def _policy(precision):
-    """Returns the Keras policy: bfloat16 computation where the processor has it."""
+def _policy(precision, begun):
+    """Returns the Keras policy: as the run began, else bfloat16 where the processor has it."""
     import tensorflow as tf
 
-    if precision == "auto":
+    if precision is None and begun:
+        return begun["precision"]
+    if precision in (None, "auto"):
         gpus = tf.config.list_physical_devices("GPU")
         if gpus:
             details = tf.config.experimental.get_device_details(gpus[0])
@@ -157,15 +168,15 @@ def _cpu_has_bfloat16():
     return bool({"avx512_bf16", "amx_bf16"} & set(flags))
 
 
-def _folder(recipe):
+def _folder(model, split):
     """Names a new run: runs/20260101-120000-vae-mnist_binary."""
     import time
 
-    model = recipe["model"].rpartition(":")[2].lower()
-    return f"runs/{time.strftime('%Y%m%d-%H%M%S')}-{model}-{Path(recipe['source']['name']).stem}"
+    name = f"{model.rpartition(':')[2].lower()}-{split.name}"
+    return f"runs/{time.strftime('%Y%m%d-%H%M%S')}-{'-'.join(name.split())}"
 
 
-def _print_plan(model, recipe, split, folder, jit):
+def _print_plan(model, recipe, split, folder, jit, dry_run):
     """Says what will be done; returns the number of steps."""
     import shutil
 
@@ -173,26 +184,33 @@ def _print_plan(model, recipe, split, folder, jit):
 
     parameters = sum(w.shape.num_elements() for w in model.trainable_variables)
     batch_size = min(recipe["batch_size"], len(split))
-    steps = len(split) // batch_size
+    steps, epochs = len(split) // batch_size, recipe["epochs"]
     there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     free = shutil.disk_usage(there).free
     disk = 4 * 3 * 4 * parameters + 2**20  # 4 checkpoints at a time of weights and 2 Adam slots
     about = training.environment(model)
     compiled = model.jit_compile if jit is None else jit
+    work = f"{epochs:,} epochs of {steps:,} steps of {batch_size} images"
+    kept = f"{folder}, about {disk >> 20} MB of disk ({free >> 30} GB are free)"
     print_table(
         [
             ("model", f"{recipe['model']}, {parameters:,} parameters"),
-            ("train", f"{recipe['epochs']} epochs of {steps:,} steps of {batch_size} images"),
+            ("train", f"one step of everything, not {work}" if dry_run else work),
             ("device", about["device"]),
             ("precision", f"{about['precision']}, jit {'on' if compiled else 'off'}"),
-            ("run", f"{folder}, about {disk >> 20} MB of disk ({free >> 30} GB are free)"),
+            ("run", "nothing is kept" if dry_run else kept),
         ]
     )
+    if not dry_run and steps * epochs < FEW_STEPS:
+        click.echo(
+            f"These are {steps * epochs:,} steps in all, too few to learn much: try"
+            f" --epochs {-(-FEW_STEPS // steps):,} or a smaller --batch-size."
+        )
     if disk > free:
         raise InputError(
             f"Expected {disk >> 20} MB of free disk in {there}. Received: {free >> 20} MB"
         )
-    return recipe["epochs"] * steps
+    return 1 if dry_run else epochs * steps
 
 
 def _print_end(exported, test, folder, dry_run):
@@ -215,15 +233,21 @@ def _print_end(exported, test, folder, dry_run):
         [
             ("score", score),
             ("model", f"{exported} ({size:.1f} MB; {model.card['ms_per_image']} ms an image)"),
-            ("sample", f"zoo sample {folder if folder.parent.name else f'./{folder}'}"),
+            ("sample", f"zoo sample {_quoted(folder)}"),
         ]
     )
 
 
+def _quoted(folder):
+    """Writes a folder as an argument: one that no name of a model can be taken for."""
+    return shlex.quote(str(folder) if folder.parent.name else f"./{folder}")
+
+
 def describe_score(score):
     """Writes a score for people, its protocol with it."""
+    error = "" if score["standard_error"] is None else f" +- {score['standard_error']:.2f}"
     return (
-        f"{score['metric']} {score['nats']:.2f} +- {score['standard_error']:.2f} nats"
+        f"{score['metric']} {score['nats']:.2f}{error} nats"
         f" ({score['bits_per_dim']:.3f} bits/dim) on {score['count']:,} {score['split']} images"
         f" of {score['dataset']}"
     )

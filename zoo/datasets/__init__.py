@@ -46,11 +46,25 @@ def load_dataset(name, size=None, binarize=False):
         raise InputError(f"A size must be an integer from 1 to 4096. Received: size={size!r}")
     if not isinstance(name, str | os.PathLike) or not str(name):
         raise InputError(f"A dataset must be a name or a path. Received: name={name!r}")
+    splits = _load(name, size, binarize)
+    path = Path(name).expanduser()
+    is_file = name not in BUNDLED and (isinstance(name, Path) or not _is_word(name))
+    absolute = str(path.absolute()) if is_file and path.exists() else str(name)
+    for split in splits:
+        split.source = {"name": absolute, "size": size, "binarize": binarize}
+    return splits
+
+
+def _is_word(name):
+    return "/" not in name and os.sep not in name
+
+
+def _load(name, size, binarize):
     from zoo.datasets import arrays, bundled, folder, tfds
 
     if name in BUNDLED:
         return bundled.load(name, size, binarize)
-    if isinstance(name, str) and "/" not in name and os.sep not in name:
+    if isinstance(name, str) and _is_word(name):
         return tfds.load(name, size, binarize)
     path = Path(name).expanduser()
     if path.is_dir():
@@ -116,6 +130,7 @@ class Split:
       num_classes: int; 0 if the dataset has no labels.
       class_names: tuple of str; () if there are none.
       notes: tuple of str; what was found and done, for people.
+      source: dict of the arguments of `load_dataset` that give it, a path made absolute.
     """
 
     def __init__(self, name, split, count, shape, levels, num_classes, class_names, notes):

@@ -20,7 +20,8 @@ def log_likelihood(model, split, seed=0, batch_size=500, limit=None):
       limit: int; number of images, the first ones of the split. Default: all.
 
     Returns:
-      A score: dict of metric, nats and its standard error an image, bits_per_dim, and the protocol.
+      A score: dict of metric, nats and its standard error an image, bits_per_dim, and the protocol;
+      the standard error of one image is None.
     """
     conditional = model.card["num_classes"] > 0
     values = []
@@ -31,13 +32,13 @@ def log_likelihood(model, split, seed=0, batch_size=500, limit=None):
         if limit and first + len(x) >= limit:
             break
     values = np.concatenate(values).astype(np.float64)[:limit]
-    mean = float(values.mean())
+    count, mean = len(values), float(values.mean())
     return {
         "metric": METRICS[model.card["log_prob_kind"]],
         "nats": mean,
-        "standard_error": float(values.std(ddof=1) / math.sqrt(len(values))),
+        "standard_error": float(values.std(ddof=1) / math.sqrt(count)) if count > 1 else None,
         "bits_per_dim": -mean / math.prod(model.card["shape"]) / math.log(2.0),
-        "count": len(values),
+        "count": count,
         "split": split.split,
         "dataset": split.name,
         "fingerprint": split.fingerprint,
