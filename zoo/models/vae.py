@@ -93,6 +93,8 @@ class VAE(GenerativeModel):
         """Returns q(z | x), n distributions of [latent_dim]."""
         parameters = self.encoder([self.on_grid(x), self.one_hot(labels, tf.shape(x)[0])])
         loc, log_scale = tf.split(tf.cast(parameters, tf.float32), 2, axis=-1)  # [B, Z]
+        # The first steps on large images would overflow: from 1 on it grows as a logarithm.
+        log_scale = tf.minimum(log_scale, 1.0) + tf.math.log1p(tf.nn.relu(log_scale - 1.0))
         return tfd.Independent(tfd.Normal(loc, tf.exp(log_scale)), 1)
 
     def likelihood(self, z, labels=None):
@@ -103,10 +105,9 @@ class VAE(GenerativeModel):
         if self.levels == 2:
             return tfd.Independent(tfd.Bernoulli(logits=parameters, dtype=tf.float32), 3)
         loc, log_scale = tf.split(parameters, 2, axis=-1)
-        loc, scale = (
-            self.levels * (loc + 0.5),
-            self.levels * tf.exp(tf.maximum(log_scale, -6.0) - 2.0),
-        )
+        # Bounded, or the first steps on large images overflow: a scale of 0.1 to 10,000 levels.
+        scale = self.levels * tf.exp(6.0 * tf.tanh(log_scale / 6.0) - 2.0)
+        loc = self.levels * (loc + 0.5)
         return tfd.Independent(DiscretizedLogistic(loc, scale, self.levels), 3)
 
     def call(self, x, labels=None):
