@@ -21,8 +21,8 @@ def write(path, files=FILES):
         (path / name).write_bytes(content)
 
 
-def commit(folder, record=None, **settings):
-    checkpoints.commit(folder, write, record or {"step": 3}, **settings)
+def commit(folder, record=None):
+    checkpoints.commit(folder, write, record or {"step": 3})
     return folder
 
 
@@ -37,21 +37,14 @@ def test_what_was_committed_is_there_whole(tmp_path):
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left"), KeyboardInterrupt()])
-@pytest.mark.parametrize("where", ["write", "check"])
-def test_a_commit_that_fails_leaves_nothing(tmp_path, error, where):
+def test_a_commit_that_fails_leaves_nothing(tmp_path, error):
     def fail(path):
         write(path)
         raise error
 
-    settings = {"write": write, "check": None, where: fail}
     with pytest.raises(type(error)):
-        checkpoints.commit(tmp_path / "step-1", record={}, **settings)
+        checkpoints.commit(tmp_path / "step-1", fail, {})
     assert not [*tmp_path.iterdir()]
-
-
-def test_check_sees_the_sealed_folder(tmp_path):
-    commit(tmp_path / "step-1", check=checkpoints.verify)
-    assert checkpoints.sealed(tmp_path) == ["step-1"]
 
 
 def test_a_commit_onto_another_changes_neither_and_leaves_nothing(tmp_path):

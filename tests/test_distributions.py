@@ -1,10 +1,18 @@
-"""The discretised logistic against its definition in double precision."""
+"""Distributions against their definitions in double precision, and draws against both."""
+
+import itertools
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from zoo.distributions import DiscretizedLogistic
+import zoo.random
+from zoo.distributions import (
+    BernoulliTree,
+    DiscretizedLogistic,
+    DiscretizedLogisticMixture,
+    position,
+)
 
 LOCS = (-300.0, -3.0, 0.0, 0.5, 100.2, 255.0, 400.0)
 SCALES = (0.05, 0.7, 8.0, 1000.0)
@@ -53,3 +61,219 @@ def test_quantile_and_mean(loc, scale):
 def test_ends_of_the_quantile_stay_on_the_levels():
     distribution = DiscretizedLogistic(tf.constant(4.0), tf.constant(1.0), 8)
     assert distribution.quantile([0.0, 1.0 - 2.0**-24]).numpy().tolist() == [0.0, 7.0]
+
+
+def outcomes(levels, size):
+    """All values of a position, float32 [levels^size, size]."""
+    return np.array([*itertools.product(range(levels), repeat=size)], np.float32)
+
+
+def assert_frequencies(drawn, levels, probabilities):
+    """Compares draws, [N, S], with the probabilities of all outcomes: within five sigma."""
+    drawn = drawn.astype(int)
+    assert drawn.min() >= 0
+    assert drawn.max() < levels
+    numbers = drawn @ levels ** np.arange(drawn.shape[1])[::-1]
+    counts = np.bincount(numbers, minlength=len(probabilities))
+    expected = len(drawn) * probabilities
+    np.testing.assert_array_less(np.abs(counts - expected), 5 * np.sqrt(expected) + 5)
+
+
+def fill(distribution, n, x, known):
+    """Draws n times one position, [n, S], of which some values are known."""
+    x, known = (np.broadcast_to(np.float32(a), (n, len(x))) for a in (x, known))
+    u = zoo.random.uniform(tf.constant([1, 2]), 0, n, (x.shape[1], 2))
+    return distribution.fill(tf.constant(x), tf.constant(known), u).numpy()
+
+
+def tree_probabilities(logits):
+    """P of every outcome, by walking down the tree, whose nodes are numbered level by level."""
+    size = (len(logits) + 1).bit_length() - 1
+    probabilities = []
+    for outcome in itertools.product([0, 1], repeat=size):
+        nodes, p = [*logits], 1.0
+        for s, value in enumerate(outcome):
+            level, nodes = nodes[: 2**s], nodes[2**s :]
+            number = int("0" + "".join(map(str, outcome[:s])), 2)
+            heads = 1 / (1 + np.exp(-np.float64(level[number])))
+            p *= heads if value else 1 - heads
+        probabilities.append(p)
+    return np.array(probabilities)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_tree_is_its_definition_and_sums_to_one(size):
+    logits = 2 * np.random.default_rng(size).normal(size=2**size - 1).astype(np.float32)
+    distribution = BernoulliTree(tf.constant(logits))
+    x = outcomes(2, size)
+    probabilities = np.exp(distribution.log_prob(x).numpy().astype(np.float64))
+    assert probabilities.sum() == pytest.approx(1.0, abs=1e-5)
+    np.testing.assert_allclose(probabilities, tree_probabilities(logits), rtol=1e-5)
+    assert distribution.event_shape == [size]
+
+
+def test_a_tree_is_any_distribution():
+    """Logits made of the conditionals of some probabilities give these back."""
+    wanted = np.random.default_rng(1).dirichlet(np.ones(8)).reshape(2, 2, 2)
+    logits = []
+    for s in range(3):
+        for before in itertools.product([0, 1], repeat=s):
+            no, yes = wanted[before].reshape(2, -1).sum(1)
+            logits.append(np.log(yes / no))
+    distribution = BernoulliTree(tf.constant(logits, tf.float32))
+    found = np.exp(distribution.log_prob(outcomes(2, 3)))
+    np.testing.assert_allclose(found, wanted.ravel(), rtol=1e-4)
+
+
+@pytest.mark.parametrize("known", [(0, 0, 0, 0), (1, 1, 0, 0), (1, 0, 1, 0), (1, 1, 1, 1)])
+def test_tree_fill_has_the_frequencies_and_keeps_what_is_known(known):
+    logits = np.random.default_rng(4).normal(size=15).astype(np.float32)
+    x = (1, 0, 1, 1)
+    drawn = fill(BernoulliTree(tf.tile(logits[None], (20_000, 1))), 20_000, x, known)
+    # What is drawn depends on what is before it alone, so a known value costs no probability.
+    probabilities = np.zeros(16)
+    for number, outcome in enumerate(outcomes(2, 4).astype(int)):
+        p = 1.0
+        for s in range(4):
+            if known[s]:
+                p *= outcome[s] == x[s]
+            else:
+                heads = 1 / (
+                    1 + np.exp(-logits[2**s - 1 + int(outcome[:s] @ 2 ** np.arange(s)[::-1])])
+                )
+                p *= heads if outcome[s] else 1 - heads
+        probabilities[number] = p
+    assert probabilities.sum() == pytest.approx(1.0)
+    assert_frequencies(drawn, 2, probabilities)
+
+
+def test_trees_of_many_positions_are_each_their_own():
+    logits = np.random.default_rng(5).normal(size=(2, 3, 7)).astype(np.float32)
+    x = np.random.default_rng(6).integers(0, 2, (2, 3, 3)).astype(np.float32)
+    u = np.random.default_rng(7).random((2, 3, 3, 2), np.float32)
+    together = BernoulliTree(tf.constant(logits))
+    log_prob, drawn = together.log_prob(x), together.fill(x, tf.zeros_like(x), u)
+    assert together.batch_shape == [2, 3]
+    for at in np.ndindex(2, 3):
+        alone = BernoulliTree(tf.constant(logits[at]))
+        np.testing.assert_allclose(log_prob[at], alone.log_prob(x[at]), rtol=1e-5)
+        np.testing.assert_array_equal(drawn[at], alone.fill(x[at], tf.zeros(3), u[at]))
+
+
+def mixture(levels, size, components, seed=1, spread=0.5):
+    """A mixture, and all its parameters in float64."""
+    rng = np.random.default_rng(seed)
+    parameters = (
+        rng.normal(size=components),
+        levels * rng.uniform(-0.2, 1.2, (components, size)),
+        levels * spread * np.exp(rng.normal(size=(components, size)) - 1.5),
+        rng.normal(size=(components, size * (size - 1) // 2)),
+    )
+    parameters = [parameter.astype(np.float32) for parameter in parameters]
+    distribution = DiscretizedLogisticMixture(*map(tf.constant, parameters), levels)
+    return distribution, [parameter.astype(np.float64) for parameter in parameters]
+
+
+def mixture_probabilities(logits, loc, scale, slopes, levels):
+    """P of every outcome, from the definition: a table for each component and value."""
+    weights = np.exp(logits) / np.exp(logits).sum()
+    size, total = loc.shape[1], 0.0
+    for k, weight in enumerate(weights):
+        p = np.full([levels] * size, weight)
+        for before in itertools.product(range(levels), repeat=size - 1):
+            rows = iter(slopes[k])
+            for s in range(size):
+                moves = [next(rows) * (before[t] - (levels - 1) / 2) for t in range(s)]
+                # Once for each of `before[s:]`, so only at its zeros.
+                if not any(before[s:]):
+                    shape = [levels] + [1] * (size - 1 - s)
+                    p[before[:s]] *= masses(loc[k, s] + sum(moves), scale[k, s], levels).reshape(
+                        shape
+                    )
+        total = total + p
+    return total.ravel()
+
+
+@pytest.mark.parametrize(("levels", "size"), [(4, 1), (4, 2), (6, 2), (3, 3), (3, 4)])
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
+def test_mixture_is_its_definition_and_sums_to_one(levels, size):
+    distribution, parameters = mixture(levels, size, components=3)
+    log_prob = distribution.log_prob(outcomes(levels, size)).numpy().astype(np.float64)
+    assert np.exp(log_prob).sum() == pytest.approx(1.0, abs=1e-5)
+    expected = mixture_probabilities(*parameters, levels)
+    assert expected.sum() == pytest.approx(1.0)
+    seen = expected > 1e-30
+    np.testing.assert_allclose(log_prob[seen], np.log(expected[seen]), rtol=2e-4, atol=2e-4)
+    assert distribution.event_shape == [size]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
+def test_mixture_of_256_levels_with_its_tails(scale):
+    parameters = (
+        np.linspace(-1, 1, len(LOCS)),
+        np.array(LOCS)[:, None],
+        np.full((len(LOCS), 1), scale),
+        np.zeros((len(LOCS), 0)),
+    )
+    distribution = DiscretizedLogisticMixture(*(np.float32(p) for p in parameters), levels=256)
+    log_prob = distribution.log_prob(outcomes(256, 1)).numpy().astype(np.float64)
+    assert np.exp(log_prob).sum() == pytest.approx(1.0, abs=2e-5)
+    expected = mixture_probabilities(*parameters, 256)
+    seen = expected > 1e-30
+    np.testing.assert_allclose(log_prob[seen], np.log(expected[seen]), rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("known", [(0, 0), (1, 0), (0, 1), (1, 1)])
+def test_mixture_fill_has_the_frequencies_and_keeps_what_is_known(known):
+    distribution, parameters = mixture(4, 2, components=3, seed=3)
+    x = (2, 1)
+    joint = mixture_probabilities(*parameters, 4).reshape(4, 4)
+    first = np.eye(4)[x[0]] if known[0] else joint.sum(1)
+    second = np.eye(4)[[x[1]] * 4] if known[1] else joint / joint.sum(1, keepdims=True)
+    drawn = fill(distribution, 40_000, x, known)
+    assert_frequencies(drawn, 4, (first[:, None] * second).ravel())
+
+
+def test_mixtures_of_many_positions_are_each_their_own():
+    _, distribution = position(16, 3, mixtures=2)
+    parameters = np.random.default_rng(5).normal(size=(2, 3, 2 * 10)).astype(np.float32)
+    x = np.random.default_rng(6).integers(0, 16, (2, 3, 3)).astype(np.float32)
+    u = np.random.default_rng(7).random((2, 3, 3, 2), np.float32)
+    together = distribution(tf.constant(parameters))
+    log_prob, drawn = together.log_prob(x), together.fill(x, tf.zeros_like(x), u)
+    assert together.batch_shape == [2, 3]
+    for at in np.ndindex(2, 3):
+        alone = distribution(tf.constant(parameters[at]))
+        np.testing.assert_allclose(log_prob[at], alone.log_prob(x[at]), rtol=1e-4)
+        np.testing.assert_array_equal(drawn[at], alone.fill(x[at], tf.zeros(3), u[at]))
+
+
+@pytest.mark.parametrize(("levels", "size"), [(2, 1), (2, 4), (4, 2), (8, 1), (3, 4)])
+def test_a_position_of_any_parameters_sums_to_one(levels, size):
+    number, distribution = position(levels, size, mixtures=3)
+    parameters = 3 * np.random.default_rng(2).normal(size=(5, 1, number)).astype(np.float32)
+    log_prob = distribution(tf.constant(parameters)).log_prob(outcomes(levels, size))
+    np.testing.assert_allclose(np.exp(log_prob).sum(1), np.ones(5), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [1, 3, 4])
+@pytest.mark.parametrize("levels", [2, 256])
+def test_a_position_stays_finite_for_wild_parameters_of_bfloat16(levels, size):
+    number, distribution = position(levels, size, mixtures=5)
+    rng = np.random.default_rng(3)
+    wild = tf.Variable(tf.constant(rng.choice([-1e3, -30, 0, 30, 1e3], (64, number)), tf.bfloat16))
+    x = np.float32(rng.choice([0, 1, levels - 1], (64, size)))
+    with tf.GradientTape() as tape:
+        log_prob = distribution(tf.cast(wild, tf.float32)).log_prob(x)
+    assert np.isfinite(log_prob).all()
+    assert np.isfinite(tf.cast(tape.gradient(log_prob, wild), tf.float32)).all()
+    u = zoo.random.uniform(tf.constant([1, 2]), 0, 64, (size, 2))
+    drawn = distribution(tf.cast(wild, tf.float32)).fill(x, tf.zeros_like(x), u).numpy()
+    assert np.isin(drawn, range(levels)).all()
+
+
+def test_too_many_binary_values_at_a_position_are_refused():
+    assert position(2, 8, mixtures=1)[0] == 255
+    with pytest.raises(ValueError, match="Received: 9"):
+        position(2, 9, mixtures=1)

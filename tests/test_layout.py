@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "evaluation": {"errors", "evaluation", "model", "random", "saving"},
     "golden": set(),
     "images": set(),
+    "layers": {"random"},
     "model": {"random"},
     "models": FOR_MODELS,
     "random": set(),

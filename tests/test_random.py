@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from zoo.random import bernoulli, fold_in, normal, uniform
+from zoo.random import bernoulli, coins, fold_in, normal, uniform
 
 SEED = tf.constant([3, 7])
 
@@ -54,6 +54,28 @@ def test_bernoulli_follows_its_probabilities():
     np.testing.assert_allclose(drawn.mean(0), [0.0, 0.2, 0.9, 1.0], atol=0.012)
 
 
+@pytest.mark.parametrize("shape", [(), (3,), (16,), (28, 28, 3)])
+def test_coins_of_example_k_are_the_same_in_every_batch_and_under_xla(shape):
+    whole = coins(SEED, 0, 20, shape, 0.7).numpy()
+    assert whole.shape == (20, *shape)
+    np.testing.assert_array_equal(coins(SEED, 13, 7, shape, 0.7), whole[13:])
+    compiled = tf.function(lambda first, n: coins(SEED, first, n, shape, 0.7), jit_compile=True)
+    np.testing.assert_array_equal(compiled(13, 7), whole[13:])
+
+
+@pytest.mark.parametrize("probability", [1 / 256, 0.3, 0.5, 0.9, 1.0])
+def test_coins_follow_their_probability(probability):
+    heads = coins(SEED, 0, 2000, (500,), probability).numpy()
+    p = round(256 * probability) / 256
+    assert heads.dtype == bool
+    assert heads.mean() == pytest.approx(p, abs=4.5 * np.sqrt(p * (1 - p) / heads.size))
+    # The four coins of one integer, and those of two, have nothing to do with each other.
+    if p < 1:
+        first, *others = heads[:, :9].T
+        correlations = [np.corrcoef(first, other)[0, 1] for other in others]
+        assert np.abs(correlations).max() < 4.5 / np.sqrt(2000)
+
+
 def test_fold_in_depends_on_every_number_and_on_their_order():
     seeds = [fold_in(SEED, *numbers) for numbers in ((), (0,), (1,), (0, 1), (1, 0), (2**40,))]
     assert len({tuple(np.asarray(seed)) for seed in seeds}) == 6
@@ -69,7 +91,9 @@ def test_the_numbers_never_change():
     """Golden values: pretrained models and runs promise their samples by seed."""
     np.testing.assert_allclose(normal(SEED, 5, 1, (3,))[0], GOLDEN_NORMAL, atol=1e-6)
     np.testing.assert_array_equal(fold_in(SEED, 4), GOLDEN_SEED)
+    np.testing.assert_array_equal(coins(SEED, 5, 1, (12,), 0.5)[0], GOLDEN_COINS)
 
 
 GOLDEN_NORMAL = (-0.1472939, -0.8724856, 1.4204080)
 GOLDEN_SEED = (-603057591, 1374429633)
+GOLDEN_COINS = (0, 0, 1, 1, 0, 0, 1, 0, 0, 0, 1, 1)

@@ -363,11 +363,33 @@ def test_create_checks_what_it_is_given(monkeypatch):
 
 def test_pretrained_models_are_folders_with_a_card(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "__file__", str(tmp_path / "zoo" / "registry.py"))
-    for tag in ("vae-mnist_binary", "wgan-gp-mnist", "vae-half"):
+    for tag in ("vae-mnist_binary", "vae-gp-mnist", "vae-half"):
         (tmp_path / "saved_models" / tag).mkdir(parents=True)
-    for tag in ("vae-mnist_binary", "wgan-gp-mnist"):
+    for tag in ("vae-mnist_binary", "vae-gp-mnist"):
         (tmp_path / "saved_models" / tag / "card.json").write_text("{}")
-    assert [*registry.pretrained()] == ["vae-mnist_binary", "wgan-gp-mnist"]
     assert registry.pretrained_tags(registry.find("vae")) == ["vae-mnist_binary"]
     (tmp_path / "zoo" / "saved_models").mkdir(parents=True)
     assert registry.pretrained() == {}
+
+
+def test_a_plugin_has_its_pretrained_models_in_its_package(tmp_path, install):
+    text = MODEL.format(summary="s", family="f")
+    modules = {f"zoo_gan/{name}": text for name in ("__init__.py", "wgan_gp.py")}
+    install(
+        "zoo-gan",
+        "[zoo.models]\nvae = zoo_gan:Model\nwgan-gp = zoo_gan.wgan_gp:Model\n",
+        {**modules, "zoo_gan/__init__.py": text + "raise SystemExit"},
+    )
+    install("zoo-file", "[zoo.models]\nfile = zoo_file:Model\n", {"zoo_file.py": text})
+    install("zoo-gone", "[zoo.models]\ngone = zoo_gone:Model\n")
+    for tag in ("zoo_gan/saved_models/vae-mnist", "zoo_gan/saved_models/wgan-gp-mnist"):
+        (tmp_path / tag).mkdir(parents=True)
+        (tmp_path / tag / "card.json").write_text("{}")
+    (tmp_path / "saved_models" / "file-mnist").mkdir(parents=True)  # of nobody
+    (tmp_path / "saved_models" / "file-mnist" / "card.json").write_text("{}")
+    assert registry.pretrained()[registry.find("wgan-gp")] == {
+        "wgan-gp-mnist": tmp_path / "zoo_gan" / "saved_models" / "wgan-gp-mnist"
+    }
+    assert registry.pretrained_tags(registry.find("zoo-gan:vae")) == ["zoo-gan:vae-mnist"]
+    assert registry.pretrained_tags(registry.find("file")) == []
+    assert registry.pretrained_tags(registry.find("gone")) == []

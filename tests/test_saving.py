@@ -1,6 +1,7 @@
 """The SavedModel: runs without zoo and Keras, says what it is, and is refused when damaged."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from noisy import Noisy
-from shell import assert_refused, finished, flip, here
+from shell import assert_refused, copy_of_finished, finished, flip, here
+from tensorflow.core.protobuf import saved_model_pb2
 
 import zoo
 from zoo import datasets, saving
 from zoo.errors import ArtefactError, InputError
 from zoo.evaluation.likelihood import log_likelihood
+from zoo.model import GenerativeModel
 from zoo.models.vae import VAE
 
 IMAGE = ("float32", (None, 8, 8, 1))
@@ -37,6 +40,37 @@ def conditional(tmp_path_factory):
 def plain():
     """The SavedModel of the finished run, which is unconditional."""
     return zoo.load(finished().run)
+
+
+class Chain(GenerativeModel):
+    """Binary pixels, each drawn in a step of a loop, by a network that sees those before it."""
+
+    def __init__(self, shape: tuple[int, int, int], levels: int = 2):
+        super().__init__(shape, levels)
+        self.size = math.prod(shape)
+        self.network = keras.Sequential(
+            [keras.Input((self.size,)), keras.layers.Dense(32, "tanh"), keras.layers.Dense(2)]
+        )
+        self.unused = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+        self.build()
+
+    def sample(self, num_samples, seed, labels=None, first=0):
+        u = zoo.random.uniform(seed, first, num_samples, (self.size,))
+
+        def draw(index, x):
+            logits = tf.reduce_sum(self.network(x), axis=1)
+            pixel = tf.cast(u[:, index] < tf.sigmoid(logits), tf.float32)
+            return index + 1, x + pixel[:, None] * tf.one_hot(index, self.size)
+
+        _, x = tf.while_loop(lambda index, x: index < self.size, draw, (0, tf.zeros_like(u)))
+        return tf.reshape(x, (num_samples, *self.shape))
+
+
+@pytest.fixture(scope="module")
+def half(tmp_path_factory):
+    """The SavedModel of a Chain with float16 weights, and the Chain."""
+    model = Chain((8, 8, 1))
+    return zoo.load(zoo.export(model, tmp_path_factory.mktemp("half") / "x", half=True)), model
 
 
 @pytest.fixture
@@ -105,6 +139,76 @@ def test_every_method_gives_what_the_model_gives_in_float32(conditional):
     ):
         assert found.dtype == tf.float32
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_half_precision_is_that_of_the_stored_weights_alone(half, plain):
+    saved, model = half
+    assert (saved.card["weights"], plain.card["weights"]) == ("float16", "float32")
+    stored = tf.train.load_checkpoint(str(saved.folder / "variables" / "variables"))
+    dtypes = stored.get_variable_to_dtype_map()
+    del dtypes["_CHECKPOINTABLE_OBJECT_GRAPH"]
+    assert [*dtypes.values()] == [tf.float16] * 4  # those of `unused` are not among them
+    rounded = Chain((8, 8, 1))
+    for weight, original in zip(rounded.weights, model.weights, strict=True):
+        value = original.numpy()
+        weight.assign(value if value.dtype == "int64" else value.astype(np.float16))
+    assert np.array_equal(saved.sample(64, seed=1), rounded.sample(64, tf.constant([0, 1])))
+
+
+def test_half_precision_weights_are_cast_once_a_call_not_once_a_step(half):
+    parsed = saved_model_pb2.SavedModel.FromString((half[0].folder / "saved_model.pb").read_bytes())
+    functions = {f.signature.name: f for f in parsed.meta_graphs[0].graph_def.library.function}
+    nodes = [node for function in functions.values() for node in function.node_def]
+    bodies = {n.attr["body"].func.name for n in nodes if n.op in ("While", "StatelessWhile")}
+    assert len(bodies) == 1
+    steps = [node for name in bodies for node in functions[name].node_def]
+    assert "MatMul" in {node.op for node in steps}
+    assert "ReadVariableOp" not in {node.op for node in steps}
+    from_half = [
+        n for n in nodes if n.op == "Cast" and n.attr["SrcT"].type == tf.float16.as_datatype_enum
+    ]
+    assert len(from_half) == 4
+    assert not any(node in steps for node in from_half)
+
+
+def test_a_weight_too_large_for_half_precision_is_refused(tmp_path):
+    model = Noisy((8, 8, 1))
+    model.table.assign(tf.fill(model.table.shape, -7e4))
+    with pytest.raises(InputError, match=r"at most 65504, .*Received: 70000 in noisy.*/table"):
+        zoo.export(model, tmp_path / "exported", half=True)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_the_saved_model_of_a_run_becomes_half_precision_and_loses_the_scores(tmp_path):
+    run = copy_of_finished(tmp_path)
+    assert here("export", run, "--half").returncode == 0
+    card = zoo.load(run).card
+    assert (card["weights"], card["scores"]) == ("float16", [])
+    assert here("export", run, "--half").returncode == 0
+    assert zoo.load(run).card == card  # it was there
+
+
+def test_the_name_of_a_model_means_the_data_of_its_recipe(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "zoo_toys-1.0.dist-info").mkdir()
+    (tmp_path / "zoo_toys-1.0.dist-info" / "entry_points.txt").write_text(
+        "[zoo.models]\nnoisy = zoo_toys:Noisy\nlone = zoo_toys:Noisy\n"
+    )
+    package = tmp_path / "zoo_toys"
+    folders = {
+        tag: package / "saved_models" / tag
+        for tag in ("lone-mnist", "noisy-mnist", "noisy-mnist_binary")
+    }
+    for folder in folders.values():
+        shutil.copytree(finished().run / "saved_model", folder)
+    (package / "__init__.py").write_text("ZOO_API = 1\nraise SystemExit")
+    assert saving.find("noisy") == folders["noisy-mnist_binary"]
+    for tag, folder in folders.items():
+        assert saving.find(tag) == folder
+    with pytest.raises(InputError, match=r"Expected a pretrained model: one of lone-mnist\."):
+        saving.find("lone")  # is trained on mnist_binary by default
+    with pytest.raises(InputError, match="one of .*noisy-mnist, noisy-mnist_binary"):
+        saving.find("none")
 
 
 def test_the_card_says_what_it_is_and_where_it_comes_from(plain):
@@ -192,7 +296,7 @@ def test_one_image_has_a_log_likelihood_without_a_standard_error(copy):
     assert scores[0]["standard_error"] is None
     assert scores[1]["standard_error"] > 0
     saving.add_score(copy, scores[0])
-    assert saving.read_card(copy)["scores"] == [scores[0]]
+    assert saving.read_card(copy)["scores"][-1] == scores[0]
 
 
 def test_a_score_that_is_not_finite_does_not_enter_the_card(copy):

@@ -27,8 +27,8 @@ class DeadWeight(Pixels):
     def build(self, input_shape=None):
         self.dead = self.add_weight(shape=(2,), name="dead")
 
-    def compute_loss(self, x, y, seed, first):
-        return super().compute_loss(x, y, seed, first) + 0.0 * tf.reduce_sum(self.dead)
+    def compute_loss(self, x, y, seed, first, training=False):
+        return super().compute_loss(x, y, seed, first, training) + 0.0 * tf.reduce_sum(self.dead)
 
 
 class ForgetsTheStep(Duel):
@@ -37,8 +37,8 @@ class ForgetsTheStep(Duel):
 
 
 class ClimbsTheLoss(Pixels):
-    def compute_loss(self, x, y, seed, first):
-        loss = super().compute_loss(x, y, seed, first)
+    def compute_loss(self, x, y, seed, first, training=False):
+        loss = super().compute_loss(x, y, seed, first, training)
         return 2.0 * tf.stop_gradient(loss) - loss
 
 
@@ -46,7 +46,7 @@ class PrefersNoise(Pixels):
     def log_prob(self, x, seed, labels=None, first=0):
         return -super().log_prob(x, seed, labels, first)
 
-    def compute_loss(self, x, y, seed, first):
+    def compute_loss(self, x, y, seed, first, training=False):
         return tf.reduce_mean(self.log_prob(x, seed, y, first))
 
 
@@ -57,9 +57,9 @@ class SamplesFleeTheData(Duel):
 
 
 class NotFinite(Pixels):
-    def compute_loss(self, x, y, seed, first):
+    def compute_loss(self, x, y, seed, first, training=False):
         late = tf.where(self.step > 100, np.nan, 1.0)
-        return super().compute_loss(x, y, seed, first) * late
+        return super().compute_loss(x, y, seed, first, training) * late
 
 
 class GreySamples(Pixels):
@@ -146,16 +146,16 @@ class ForgetsOnResume(Pixels):
     def build(self, input_shape=None):
         self.hidden = [tf.Variable(0.0)]
 
-    def compute_loss(self, x, y, seed, first):
+    def compute_loss(self, x, y, seed, first, training=False):
         self.hidden[0].assign_add(0.1)
-        return super().compute_loss(x, y, seed, first) * self.hidden[0]
+        return super().compute_loss(x, y, seed, first, training) * self.hidden[0]
 
 
 class StatefulTraining(Pixels):
     def build(self, input_shape=None):
         self.dropout = keras.layers.Dropout(0.5, seed=1)
 
-    def compute_loss(self, x, y, seed, first):
+    def compute_loss(self, x, y, seed, first, training=False):
         kept = self.dropout(tf.ones_like(x), training=True)
         logits = self.logits(y, tf.shape(x)[0])
         return tf.reduce_mean(kept * tf.nn.sigmoid_cross_entropy_with_logits(x, logits))

@@ -170,8 +170,8 @@ def test_tensorboard_can_read_the_losses_and_the_grids():
 class Rising(Noisy):
     """Noisy with a loss that rises with the steps."""
 
-    def compute_loss(self, x, y, seed, first):
-        return super().compute_loss(x, y, seed, first) + tf.cast(self.step, tf.float32)
+    def compute_loss(self, x, y, seed, first, training=False):
+        return super().compute_loss(x, y, seed, first, training) + tf.cast(self.step, tf.float32)
 
 
 def test_the_newest_two_checkpoints_and_the_best_are_kept_and_the_best_is_exported(

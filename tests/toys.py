@@ -46,7 +46,7 @@ class Pixels(GenerativeModel):
             rate = keras.optimizers.schedules.CosineDecay(rate, total_steps)
         super().compile(optimizer=keras.optimizers.Adam(rate))
 
-    def compute_loss(self, x, y, seed, first):
+    def compute_loss(self, x, y, seed, first, training=False):
         return -tf.reduce_mean(self.log_prob(x, seed, y, first))
 
     def log_prob(self, x, seed, labels=None, first=0):

@@ -32,7 +32,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What `OSError.errno` is where a disk, a quota or the largest file allowed is full."""
 
 
-def commit(folder, write, record, seal=MANIFEST, check=None):
+def commit(folder, write, record, seal=MANIFEST):
     """Puts a new folder in place, whole or not at all.
 
     Args:
@@ -41,7 +41,6 @@ def commit(folder, write, record, seal=MANIFEST, check=None):
       write: function of a Path: fills that empty folder.
       record: dict, kept in the seal beside the sums under "files".
       seal: name of the JSON file that seals the folder.
-      check: None, or a function of the Path of the sealed folder that raises to stop the commit.
 
     Raises:
       OSError: if the folder is there and sealed, the disk is full or the parent cannot be written;
@@ -57,8 +56,6 @@ def commit(folder, write, record, seal=MANIFEST, check=None):
     try:
         write(aside)
         _write_json(aside / seal, {**record, "files": _sums(aside)})
-        if check:
-            check(aside)
         for path in sorted(aside.rglob("*"), reverse=True):
             _flush(path)
         _flush(aside)

@@ -12,23 +12,25 @@ _PAPER = 255
 _MOST_CLASSES = 16  # that are shown in columns of their own
 
 
-def grid(images, num_classes=0):
+def grid(images, num_classes=0, columns=None):
     """Lays images out in rows, enlarged by whole pixels, with a white gap between them.
 
     Args:
       images: float32 [n, height, width, channels], in [0, 1]; 1 or 3 channels.
       num_classes: int; of images of all classes in turn each column is of one class, if they are
         few: the grid is as square as that allows.
+      columns: int, images in a row, or None for that.
 
     Returns:
       uint8 [rows, columns, 3] or [rows, columns].
     """
     pixels = to_bytes(images)
     n, height, width, channels = pixels.shape
-    columns = math.ceil(math.sqrt(n * height / width))
-    if 1 < num_classes <= _MOST_CLASSES:
-        columns = num_classes * max(1, round(columns / num_classes))
-    columns = min(n, columns)
+    if columns is None:
+        columns = math.ceil(math.sqrt(n * height / width))
+        if 1 < num_classes <= _MOST_CLASSES:
+            columns = num_classes * max(1, round(columns / num_classes))
+        columns = min(n, columns)
     zoom = max(1, round(_SIDE / columns / width))
     gap = max(2, zoom * width // 16)
     pixels = pixels.repeat(zoom, axis=1).repeat(zoom, axis=2)
@@ -43,9 +45,9 @@ def grid(images, num_classes=0):
     return paper[..., 0] if channels == 1 else paper
 
 
-def save_grid(path, images, num_classes=0):
+def save_grid(path, images, num_classes=0, columns=None):
     """Writes the grid of images, as for `grid`, to a PNG."""
-    _save(path, grid(images, num_classes))
+    _save(path, grid(images, num_classes, columns))
 
 
 def save_images(folder, images, first=0):

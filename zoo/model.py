@@ -1,5 +1,6 @@
 """The contract of a generative model: a `keras.Model` that can also `sample`."""
 
+import contextlib
 import inspect
 
 import keras
@@ -27,7 +28,8 @@ class GenerativeModel(keras.Model):
       the first three, makes its networks built (with `keras.Input`), and ends in `self.build()`;
     * `recipe`, the defaults of `zoo train`: dict(data=name, epochs=int, batch_size=int);
     * `compile(total_steps=None)`, which calls `super().compile(optimizer=...)`;
-    * `compute_loss(x, y, seed, first)`, or its own `train_step` and `test_step`;
+    * `compute_loss(x, y, seed, first, training=False)`, a mean over the batch, or its own `train_step`
+      and `test_step`;
     * those of the methods named in `CAPABILITIES` that it can fulfil, and with `log_prob` the
       class attribute `log_prob_kind`, one of `LIKELIHOODS`.
 
@@ -99,12 +101,46 @@ class GenerativeModel(keras.Model):
 
     # What a subclass uses.
 
-    def compile(self, optimizer=None, **kwargs):
-        """Compiles for `compute_loss` with a built optimizer, or (None) for an own `train_step`."""
+    def compile(self, optimizer=None, average=None, **kwargs):
+        """Compiles for `compute_loss` with a built optimizer, or (None) for an own `train_step`.
+
+        Args:
+          optimizer: keras.Optimizer, or None.
+          average: None, or the decay of a moving average of the weights, in [0, 1). The weights of
+            the model are then the average, whoever reads them; those that the gradient moves are
+            state of training alone, and only `training_weights` knows of them.
+        """
         super().compile(optimizer=optimizer, **kwargs)
         if optimizer is not None:
             # Keras loads the state of an optimizer only if it is built, and else merely warns.
             self.optimizer.build(self.trainable_variables)
+        self.average = average
+        self.moved_weights = []
+        if average is not None:
+            # Not Keras's: these are neither weights of the model nor exported.
+            self.moved_weights = [tf.Variable(w.value) for w in self.trainable_variables]
+
+    @contextlib.contextmanager
+    def training_weights(self):
+        """Puts the weights that the gradient moves in the place of their average, for one step.
+
+        An own `train_step` does its work within it. Where `compile` asked for no average, it does
+        nothing. The average begins short, as the weights move far in the first steps: its decay is
+        min(average, (1 + step) / (10 + step)).
+        """
+        if self.average is None:
+            yield
+            return
+        averages = [tf.identity(w.value) for w in self.trainable_variables]
+        for weight, moved in zip(self.trainable_variables, self.moved_weights, strict=True):
+            weight.assign(moved)
+        yield
+        step = tf.cast(self.step, tf.float32)
+        share = 1.0 - tf.minimum(self.average, (1.0 + step) / (10.0 + step))
+        weights = zip(self.trainable_variables, self.moved_weights, averages, strict=True)
+        for weight, moved, average in weights:
+            moved.assign(weight)
+            weight.assign(average + share * (moved - average))
 
     def next_step(self, n):
         """Raises the step: an own `train_step` calls it once, first.
@@ -178,16 +214,17 @@ class GenerativeModel(keras.Model):
         """Does one step of `compute_loss`'s gradient."""
         x, y = self._unpack(data)
         seed, first = self.next_step(tf.shape(x)[0])
-        with tf.GradientTape() as tape:
-            loss = self.compute_loss(x, y, seed, first)
-        gradients = tape.gradient(loss, self.trainable_variables)
-        self.optimizer.apply(gradients, self.trainable_variables)
+        with self.training_weights():
+            with tf.GradientTape() as tape:
+                loss = self.compute_loss(x, y, seed, first, training=True)
+            gradients = tape.gradient(loss, self.trainable_variables)
+            self.optimizer.apply(gradients, self.trainable_variables)
         return self._results(x, loss)
 
     def test_step(self, data):
         """Measures `compute_loss`, with the same noise for every batch and at every time."""
         x, y = self._unpack(data)
-        return self._results(x, self.compute_loss(x, y, self._seed(0), 0))
+        return self._results(x, self.compute_loss(x, y, self._seed(0), 0, training=False))
 
     def _unpack(self, data):
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)

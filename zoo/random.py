@@ -13,7 +13,7 @@ import math
 
 import tensorflow as tf
 
-__all__ = ["bernoulli", "fold_in", "normal", "uniform"]
+__all__ = ["bernoulli", "coins", "fold_in", "normal", "uniform"]
 
 _PHILOX = 1
 _BLOCK = 4  # integers that one value of the counter gives
@@ -87,6 +87,26 @@ def bernoulli(seed, first, probs):
     """
     u = uniform(seed, first, tf.shape(probs)[0], tuple(probs.shape[1:]))
     return tf.cast(u < probs, tf.float32)
+
+
+def coins(seed, first, n, shape, probability):
+    """Flips many coins with one probability: a quarter of the work of `uniform`.
+
+    Args:
+      seed: int32 [2]; example k depends on (seed, first + k) alone.
+      first: int32 or int64 []; index of the first example.
+      n: int32 []; number of examples.
+      shape: tuple of int; the shape of one example.
+      probability: float in (0, 1], rounded to a multiple of 1/256, of which 1/256 is the least.
+
+    Returns:
+      bool [n, *shape].
+    """
+    size = math.prod(shape)
+    bits = tf.bitcast(_bits(seed, first, n, -(-size // 4)), tf.uint8)  # [n, B, 4]
+    most = max(1, round(256 * probability)) - 1
+    heads = tf.reshape(bits, [n, -1])[:, :size] <= tf.constant(most, tf.uint8)
+    return tf.reshape(heads, (n, *shape))
 
 
 def _bits(seed, first, n, size, stream=0):

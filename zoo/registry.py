@@ -314,15 +314,22 @@ def parse_options(cls, settings):
 
 
 def pretrained():
-    """Finds the pretrained models that came with zoo.
+    """Finds the pretrained models that came with the models, without importing any.
+
+    A package has them in its folder saved_models, as <name of the entry point>-<dataset>.
 
     Returns:
-      A dict from tag ("vae-mnist_binary") to the folder of its SavedModel.
+      A dict from `Entry` to a dict from tag to the folder of its SavedModel. A tag is what to type
+      for the model, as of `models`, and the dataset: "vae-mnist_binary".
     """
-    package = Path(__file__).parent
-    shipped = package / "saved_models"  # in a wheel; in a checkout they are beside the package
-    folder = shipped if shipped.is_dir() else package.parent / "saved_models"
-    return {card.parent.name: card.parent for card in sorted(folder.glob("*/card.json"))}
+    found = {}
+    for name, entry in models().items():
+        cards = (card for folder in _saved_models(entry) for card in folder.glob("*/card.json"))
+        for card in sorted(cards):
+            model, _, data = card.parent.name.rpartition("-")
+            if model == entry.name:
+                found.setdefault(entry, {})[f"{name}-{data}"] = card.parent
+    return found
 
 
 def pretrained_tags(entry):
@@ -334,9 +341,19 @@ def pretrained_tags(entry):
     Returns:
       A list of str.
     """
-    if entry.package != PACKAGE:
+    return [*pretrained().get(entry, {})]
+
+
+def _saved_models(entry):
+    """Lists the folders in which the package of a model may have pretrained ones."""
+    if entry.problem:
         return []
-    return [tag for tag in pretrained() if tag.rpartition("-")[0] == entry.name]
+    if entry.package == PACKAGE:
+        package = Path(__file__).parent
+        shipped = package / "saved_models"  # in a wheel; in a checkout they are beside the package
+        return [shipped if shipped.is_dir() else package.parent / "saved_models"]
+    spec = importlib.util.find_spec(re.split("[.:]", entry.value)[0])
+    return [Path(folder, "saved_models") for folder in spec.submodule_search_locations or ()]
 
 
 def _distributions():

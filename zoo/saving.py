@@ -31,7 +31,7 @@ SAMPLES = 64
 SAMPLE_SEED = (0, 0)
 
 
-def export(model, folder, card=None):
+def export(model, folder, card=None, half=False):
     """Writes a model as a SavedModel that samples without zoo and without Keras.
 
     A float32 clone of the model is saved aside, loaded in a process of its own that can import
@@ -41,41 +41,50 @@ def export(model, folder, card=None):
       model: GenerativeModel.
       folder: path that must not exist.
       card: dict, where the model comes from: kept in card.json.
+      half: whether to store the float32 weights as float16, in half the space. They are rounded;
+        what is computed with them is float32 all the same.
 
     Returns:
       Path of the folder.
 
     Raises:
-      InputError: if the folder exists or cannot be made.
+      InputError: if the folder exists or cannot be made, or a weight is too large for float16.
       ArtefactError: if what was saved does not give what the model gives; nothing is left.
     """
     folder = Path(folder).absolute()
     if folder.exists():
         raise InputError(f"Expected a folder that is not there yet. Received: {folder}")
     clone = _float32_clone(model)
-    endpoints = _endpoints(clone)
-    # `write` and `check` fill in what is known only once the model is saved.
+    if half:
+        _round_to_half(clone)
+    endpoints = stored = _endpoints(clone)
+    if half:
+        halves = _halves(clone, endpoints)  # named, for a function does not keep its variables
+        stored = _endpoints(clone, halves)
+    # `write` fills in what is known only once the model is saved.
     record = {
         "schema": SCHEMA,
         **(card or {}),
         "shape": list(model.shape),
         "levels": model.levels,
         "num_classes": model.num_classes,
+        "default_data": model.recipe.get("data"),
         "options": json.loads(json.dumps(model.get_config())),
         "can": list(model.capabilities()),
         "log_prob_kind": model.log_prob_kind,
         "parameters": sum(int(np.prod(w.shape)) for w in clone.trainable_weights),
+        "weights": "float16" if half else "float32",
         "scores": (card or {}).get("scores", []),
     }
 
     def write(aside):
         module = tf.Module()
-        for name, function in endpoints.items():
+        for name, function in stored.items():
             setattr(module, name, function)
         # Only what is used is stored: a GAN's discriminator is not.
-        module.used = [*{v.ref(): v for f in endpoints.values() for v in f.variables}.values()]
-        tf.saved_model.save(module, str(aside), signatures=endpoints)
-        np.savez(aside / "golden.npz", **_golden_values(clone, endpoints))
+        module.used = [*{v.ref(): v for f in stored.values() for v in f.variables}.values()]
+        tf.saved_model.save(module, str(aside), signatures=stored)
+        np.savez_compressed(aside / "golden.npz", **_golden_values(clone, endpoints))
         draw = sampler(clone)
         images.save_grid(aside / "samples.png", draw(SAMPLES, SAMPLE_SEED), model.num_classes)
         record["bytes"] = sum(p.stat().st_size for p in aside.rglob("*") if p.is_file())
@@ -109,15 +118,23 @@ def load(name):
 def find(name):
     """Returns the Path of the SavedModel that a name, a path or a run stands for.
 
+    The name of a model alone means the one trained on the data of its recipe.
+
     Raises:
       InputError: if there is none.
+      ArtefactError: if the card of a pretrained model is damaged.
     """
     path = Path(name)
     if isinstance(name, str) and not {os.sep, "/"} & set(name):
-        known = registry.pretrained()
-        tags = [tag for tag in known if name in (tag, tag.rpartition("-")[0])]
-        if len(tags) == 1:
-            return known[tags[0]]
+        known = {}
+        for tags in registry.pretrained().values():
+            known |= tags
+        if name in known:
+            return known[name]
+        tags = [tag for tag in known if tag.rpartition("-")[0] == name]
+        for tag in tags:
+            if tag == f"{name}-{read_card(known[tag]).get('default_data')}":
+                return known[tag]
         hint = f"one of {', '.join(tags or known)}" if tags or known else "there is none here"
         folder = shlex.quote(f"./{name}")
         raise InputError(
@@ -154,12 +171,15 @@ def read_card(folder):
 def add_score(folder, score):
     """Puts a score, a dict as of `zoo.evaluation`, into the card; one of the same kind goes.
 
+    Of one kind are scores of the same metric, k, split, dataset and count.
+
     Raises:
       ArtefactError: if the card is damaged, or a number of the score is not finite.
+      OSError: if the card cannot be written.
     """
     card = read_card(folder)
-    kind = ("metric", "split", "dataset")
-    others = [s for s in card["scores"] if any(s[key] != score[key] for key in kind)]
+    kind = ("metric", "k", "split", "dataset", "count")
+    others = [s for s in card["scores"] if any(s.get(key) != score.get(key) for key in kind)]
     try:
         checkpoints.write_json(Path(folder) / CARD, {**card, "scores": [*others, score]})
     except ValueError:
@@ -299,8 +319,16 @@ def _tensor(spec, value):
     )
 
 
-def _endpoints(model):
-    """Traces all that a model can do, once: returns {name: concrete function}."""
+def _endpoints(model, halves=None):
+    """Traces all that a model can do, once.
+
+    Args:
+      model: GenerativeModel.
+      halves: None, or as of `_halves`: what each endpoint reads in the place of weights.
+
+    Returns:
+      {name: concrete function}.
+    """
 
     def spec(name):
         if name in ("x", "mask"):
@@ -312,7 +340,7 @@ def _endpoints(model):
     endpoints = {}
     for name in model.capabilities():
         names = [p.name for p in _ARGUMENTS[name] if p.name != "labels" or model.num_classes]
-        function = _positional(getattr(model, name), names)
+        function = _positional(getattr(model, name), names, halves[name] if halves else [])
         function = tf.function(function, [spec(n) for n in names], autograph=False)
         endpoints[name] = function.get_concrete_function()
         if name == "encode":
@@ -320,11 +348,14 @@ def _endpoints(model):
     return endpoints
 
 
-def _positional(method, names):
+def _positional(method, names, halves):
     """Wraps a method as a function of positional tensors, whose names a signature shows."""
 
     def endpoint(*tensors):
-        return method(**dict(zip(names, tensors, strict=True)))
+        # Cast here, once a call: within a loop of the method it would be once a step.
+        values = [(weight, tf.cast(half, tf.float32)) for weight, half in halves]
+        with keras.StatelessScope(values):
+            return method(**dict(zip(names, tensors, strict=True)))
 
     endpoint.__signature__ = inspect.Signature([_parameter(name) for name in names])
     return endpoint
@@ -360,6 +391,45 @@ def _float32_clone(model):
         keras.config.set_dtype_policy(policy)
     clone.set_weights(model.get_weights())
     return clone
+
+
+def _round_to_half(model):
+    """Rounds the float32 weights of a model to the nearest float16.
+
+    Not to bfloat16, which rounds 8 times as coarsely, for a range that weights do not need.
+
+    Raises:
+      InputError: if one is too large.
+    """
+    most = np.finfo(np.float16).max
+    for weight in _float32_weights(model):
+        value = weight.numpy()
+        if (largest := np.abs(value).max(initial=0)) > most:
+            raise InputError(
+                f"Expected weights of at most {most:g}, to store them in half precision: export"
+                f" in full precision. Received: {largest:g} in {weight.path}"
+            )
+        weight.assign(value.astype(np.float16))
+
+
+def _halves(model, endpoints):
+    """Makes a float16 variable of each float32 weight.
+
+    Returns:
+      {name of an endpoint: [(weight, its tf.Variable)]}, of the weights that the endpoint reads.
+    """
+    pairs = {
+        weight.value.ref(): (weight, tf.Variable(tf.cast(weight, tf.float16), name=weight.name))
+        for weight in _float32_weights(model)
+    }
+    return {
+        name: [pairs[v.ref()] for v in function.variables if v.ref() in pairs]
+        for name, function in endpoints.items()
+    }
+
+
+def _float32_weights(model):
+    return [weight for weight in model.weights if weight.dtype == "float32"]
 
 
 def _run_as_stranger(folder):

@@ -149,14 +149,15 @@ def train(
         return exported
 
 
-def export_run(model, run, folder=None, say=print):
+def export_run(model, run, folder=None, half=False, say=print):
     """Exports the best checkpoint of a run, by validation loss, or the newest where there is none.
 
     Args:
       model: GenerativeModel, made as the recipe of the run says; its weights are replaced.
       run: path of the run.
       folder: path that must not exist. Default: saved_model in the run, which is replaced unless
-        it is whole and of this checkpoint.
+        it is whole, of this checkpoint and stored as asked for.
+      half: whether to store the weights as float16.
       say: function of a str, told of damaged checkpoints.
 
     Returns:
@@ -182,16 +183,16 @@ def export_run(model, run, folder=None, say=print):
         "training_seconds": log[-1]["seconds"] if log else 0.0,
     }
     there, fresh, replaced = run / "saved_model", run / ".tmp-saved_model", run / ".tmp-replaced"
-    if _is_of_step(there, record["step"]):
+    if _holds(there, record["step"], half):
         if not folder:
             return there
         card["scores"] = saving.read_card(there)["scores"]
     with _told_of_full_disk(run):
         if folder:
-            return saving.export(model, folder, card)
+            return saving.export(model, folder, card, half)
         checkpoints.remove(fresh)
         checkpoints.remove(replaced)
-        saving.export(model, fresh, card)
+        saving.export(model, fresh, card, half)
         if there.exists():
             there.rename(replaced)
         fresh.rename(there)
@@ -199,12 +200,13 @@ def export_run(model, run, folder=None, say=print):
         return there
 
 
-def _is_of_step(folder, step):
-    """Whether a whole SavedModel of a step is there: it stays, with the scores in its card."""
+def _holds(folder, step, half):
+    """Whether a whole SavedModel of these weights is there: it stays, and its scores are theirs."""
     try:
-        return checkpoints.verify(folder, saving.CARD).get("step") == step
+        card = checkpoints.verify(folder, saving.CARD)
     except ArtefactError:
         return False
+    return card.get("step") == step and (card.get("weights") == "float16") == half
 
 
 def environment(model):
@@ -370,8 +372,12 @@ class _Run(keras.callbacks.Callback):
 
 def _checkpoint(model):
     """Names all that training changes: weights, optimizers' slots and the running metrics."""
-    # TensorFlow passes over Keras's metrics without a word, but not over their variables.
-    return tf.train.Checkpoint(model=model, metrics=[v.value for v in _metric_variables(model)])
+    # TensorFlow passes over Keras's metrics and lists without a word, but not over variables.
+    return tf.train.Checkpoint(
+        model=model,
+        moved_weights=[*model.moved_weights],
+        metrics=[v.value for v in _metric_variables(model)],
+    )
 
 
 def _metric_variables(model):

@@ -16,9 +16,23 @@ import traceback
 
 import click
 
-from zoo.errors import ZooError
+from zoo.errors import InputError, ZooError
 
-VERBS = ("list", "info", "train", "runs", "sample", "export", "data")
+VERBS = (
+    "list",
+    "info",
+    "train",
+    "runs",
+    "sample",
+    "complete",
+    "interpolate",
+    "reconstruct",
+    "evaluate",
+    "export",
+    "data",
+)
+
+_SOURCE = ("name", "size", "binarize")  # of `zoo.load_dataset`
 
 # What TensorFlow says on every start, whatever it is told.
 _START_UP_NOISE = re.compile(
@@ -56,6 +70,53 @@ def complete_model(context, parameter, incomplete):
         for name, entry in registry.models().items()
         if name.startswith(incomplete)
     ]
+
+
+def matching_data(model, data=None, size=None, binarize=None):
+    """Loads the data that a SavedModel was trained on, or other data that fit it.
+
+    Args:
+      model: zoo.saving.SavedModel.
+      data: name or path of a data set; None is that of the model's card.
+      size: int; None is as the card says, or of other data their own.
+      binarize: bool; None likewise.
+
+    Returns:
+      (train, validation, test), as of `zoo.load_dataset`.
+
+    Raises:
+      InputError: if the data do not fit, or none are known.
+    """
+    from zoo import datasets
+
+    card = model.card
+    trained_on = card.get("recipe", {}).get("data")
+    if data is None and trained_on is None:
+        raise InputError(f"{model.folder} does not say what it was trained on: give --data.")
+    source = {key: trained_on[key] for key in _SOURCE} if data is None else {"name": data}
+    asked = {"size": size, "binarize": binarize}
+    splits = datasets.load_dataset(**source | {k: v for k, v in asked.items() if v is not None})
+    found = splits[0]
+    shape = tuple(card["shape"])
+    if found.shape != shape:
+        resizable = shape == (shape[0], shape[0], found.shape[-1])
+        advice = f" Add --size {shape[0]}." if resizable else ""
+        raise InputError(
+            f"Expected images of shape {shape}, as {model.name} was trained on.{advice}"
+            f" Received: {found.name} with {found.shape}"
+        )
+    if found.levels != card["levels"]:
+        advice = "Add --binarize" if card["levels"] == 2 else "Give other --data"
+        raise InputError(
+            f"Expected data of {card['levels']} levels, as {model.name} was trained on. {advice}."
+            f" Received: {found.name} with {found.levels} levels"
+        )
+    if card["num_classes"] and found.num_classes != card["num_classes"]:
+        raise InputError(
+            f"Expected labels of {card['num_classes']} classes, as {model.name} was trained on."
+            f" Received: {found.name} with {found.num_classes or 'no labels'}"
+        )
+    return splits
 
 
 def print_table(rows):

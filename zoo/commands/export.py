@@ -8,7 +8,8 @@ from zoo.commands import quiet_tensorflow
 @click.command()
 @click.argument("run", type=click.Path())
 @click.argument("folder", required=False, metavar="[DIR]", type=click.Path())
-def command(run, folder):
+@click.option("--half", is_flag=True, help="Store the weights as float16, in half the space.")
+def command(run, folder, half):
     """Export the best checkpoint of a run as a SavedModel.
 
     DIR must not exist yet; without it the SavedModel goes into the run, as at the end of training.
@@ -21,4 +22,4 @@ def command(run, folder):
 
     model = registry.create(recipe["model"], **recipe["options"])
     with training.locked(run):
-        click.echo(f"Wrote {training.export_run(model, run, folder)}")
+        click.echo(f"Wrote {training.export_run(model, run, folder, half)}")

@@ -9,6 +9,8 @@ import click
 from zoo.commands import quiet_tensorflow
 from zoo.errors import InputError
 
+BATCH_SIZE = 256
+
 
 @click.command()
 @click.argument("name", metavar="NAME|DIR|RUN", type=click.Path())
@@ -31,7 +33,7 @@ def command(name, num_samples, seed, label, output):
     zoo sample runs/20260101-120000-vae-mnist_binary
     zoo sample runs/20260101-120000-vae-mnist_binary -n 16 -o digits.png
     """  # noqa: D301
-    output = output or _free_name()
+    output = output or free_name("samples")
     if not output.suffix and output.is_dir() and any(output.iterdir()):
         raise InputError(f"Expected a new or empty folder for -o. Received: {output}")
     if output.suffix not in ("", ".png", ".npz"):
@@ -52,8 +54,7 @@ def command(name, num_samples, seed, label, output):
             images.save_grid(output, drawn, model.card["num_classes"] if label is None else 0)
         else:
             images.save_images(output, drawn)
-    step = f", step {model.card['step']:,}" if "step" in model.card else ""
-    click.echo(f"Wrote {num_samples} samples of {model.name}{step}, seed {seed}, to {output}")
+    click.echo(f"Wrote {num_samples} samples of {title(model)}, seed {seed}, to {output}")
 
 
 @contextlib.contextmanager
@@ -68,22 +69,44 @@ def placed(output):
         ) from None
 
 
-def _free_name():
-    """Returns the first of samples.png, samples-2.png, … that is not there."""
-    names = itertools.chain(["samples.png"], (f"samples-{k}.png" for k in itertools.count(2)))
+def free_name(stem):
+    """Returns the first of stem.png, stem-2.png, … that is not there."""
+    names = itertools.chain([f"{stem}.png"], (f"{stem}-{k}.png" for k in itertools.count(2)))
     return next(path for path in map(Path, names) if not path.exists())
 
 
-def draw(model, num_samples, seed, labels=None, batch_size=256):
-    """Draws samples in parts, so that memory does not grow with the network's activations."""
+def title(model):
+    """Says which model, and how far it is trained: "vae, step 1,000"."""
+    return f"{model.name}, step {model.card['step']:,}" if "step" in model.card else model.name
+
+
+def draw(model, num_samples, seed, labels=None):
+    """Draws samples in parts."""
     import numpy as np
 
-    parts = []
-    for first in range(0, num_samples, batch_size):
-        part = None if labels is None else labels[first : first + batch_size]
-        n = min(batch_size, num_samples - first)
-        parts.append(model.sample(n, seed, part, first).numpy())
-    return np.concatenate(parts)
+    def sample(first, k, labels):
+        return model.sample(len(k), seed, labels, first)
+
+    return in_parts(sample, np.arange(num_samples), labels)
+
+
+def in_parts(function, *arrays):
+    """Applies a function in parts, so that memory does not grow with the network's activations.
+
+    Args:
+      function: of (first, *parts), with the index of the first example of the parts of arrays.
+      *arrays: [n, …] each, or None, which stays None.
+
+    Returns:
+      [n, …] array.
+    """
+    import numpy as np
+
+    results = []
+    for first in range(0, len(arrays[0]), BATCH_SIZE):
+        parts = (a if a is None else a[first : first + BATCH_SIZE] for a in arrays)
+        results.append(np.asarray(function(first, *parts)))
+    return np.concatenate(results)
 
 
 def _labels(card, label, n):

@@ -244,13 +244,11 @@ def _quoted(folder):
 
 
 def describe_score(score):
-    """Writes a score for people, its protocol with it."""
-    error = "" if score["standard_error"] is None else f" +- {score['standard_error']:.2f}"
-    return (
-        f"{score['metric']} {score['nats']:.2f}{error} nats"
-        f" ({score['bits_per_dim']:.3f} bits/dim) on {score['count']:,} {score['split']} images"
-        f" of {score['dataset']}"
-    )
+    """Writes a score for people, in one line."""
+    from zoo.commands.evaluate import cells
+
+    metric, nats, bits_per_dim, on = cells(score)
+    return f"{metric} {nats} nats ({bits_per_dim} bits/dim) on {on}"
 
 
 class _Display:

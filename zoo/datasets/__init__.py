@@ -46,38 +46,41 @@ def load_dataset(name, size=None, binarize=False):
         raise InputError(f"A size must be an integer from 1 to 4096. Received: size={size!r}")
     if not isinstance(name, str | os.PathLike) or not str(name):
         raise InputError(f"A dataset must be a name or a path. Received: name={name!r}")
-    splits = _load(name, size, binarize)
-    path = Path(name).expanduser()
-    is_file = name not in BUNDLED and (isinstance(name, Path) or not _is_word(name))
-    absolute = str(path.absolute()) if is_file and path.exists() else str(name)
+    found = _find(name)
+    splits = _load(found, size, binarize)
     for split in splits:
-        split.source = {"name": absolute, "size": size, "binarize": binarize}
+        split.source = {"name": str(found), "size": size, "binarize": binarize}
     return splits
 
 
-def _is_word(name):
-    return "/" not in name and os.sep not in name
+def _find(name):
+    """Returns the absolute Path that a name stands for, or the name itself, a str."""
+    from zoo.datasets import tfds
+
+    if isinstance(name, str) and "/" not in name and os.sep not in name:
+        return name
+    path = Path(name).expanduser().absolute()
+    if path.exists():
+        return path
+    if str(name).split("/")[0] in tfds.names():  # as emnist/letters
+        return str(name)
+    raise InputError(f"There is no such folder or file. Received: {name}")
 
 
-def _load(name, size, binarize):
+def _load(found, size, binarize):
     from zoo.datasets import arrays, bundled, folder, tfds
 
-    if name in BUNDLED:
-        return bundled.load(name, size, binarize)
-    if isinstance(name, str) and _is_word(name):
-        return tfds.load(name, size, binarize)
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return folder.load(path, size, binarize)
-    if path.suffix.lower() in (".npz", ".npy"):
-        return arrays.load(path, size, binarize)
-    if path.exists():
-        raise InputError(
-            f"A data file must be a .npz or .npy; images must lie in a folder. Received: {path}"
-        )
-    if str(name).split("/")[0] in tfds.names():  # as emnist/letters
-        return tfds.load(str(name), size, binarize)
-    raise InputError(f"There is no such folder or file. Received: {name}")
+    if found in BUNDLED:
+        return bundled.load(found, size, binarize)
+    if isinstance(found, str):
+        return tfds.load(found, size, binarize)
+    if found.is_dir():
+        return folder.load(found, size, binarize)
+    if found.suffix.lower() in (".npz", ".npy"):
+        return arrays.load(found, size, binarize)
+    raise InputError(
+        f"A data file must be a .npz or .npy; images must lie in a folder. Received: {found}"
+    )
 
 
 def list_datasets():

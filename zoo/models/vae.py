@@ -121,7 +121,7 @@ class VAE(GenerativeModel):
             rate = keras.optimizers.schedules.CosineDecay(rate, total_steps)
         super().compile(optimizer=keras.optimizers.Adam(rate))
 
-    def compute_loss(self, x, y, seed, first):
+    def compute_loss(self, x, y, seed, first, training=False):
         """Returns the negative ELBO, float32 [], in nats per image."""
         posterior = self.posterior(x, y)
         z = self._draw_latents(posterior, seed, first)

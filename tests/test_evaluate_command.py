@@ -1,0 +1,201 @@
+"""`zoo evaluate`, as typed: what it scores, what it keeps, and what it refuses."""
+
+import errno
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from shell import assert_refused, copy_of_finished, finished, here, write_data
+from toys import Duel, Pixels
+
+import zoo
+import zoo.random
+from zoo import checkpoints, saving
+
+
+class Weighted(Pixels):
+    """Pixels seen through importance weights p(x) e, the mean of e being 1 and of log e -0.125.
+
+    Args:
+      shape: (height, width, channels) of an image.
+      levels: 2.
+    """
+
+    log_prob_kind = "importance_weight"
+
+    def __init__(self, shape: tuple[int, int, int], levels: int = 2):
+        super().__init__(shape, levels)
+
+    def log_prob(self, x, seed, labels=None, first=0):
+        noise = zoo.random.normal(seed, first, tf.shape(x)[0], (1,))[:, 0]
+        return super().log_prob(x, seed, labels, first) + 0.5 * noise - 0.125
+
+
+class Impossible(Pixels):
+    """Pixels under which images whose first pixel is lit have probability 0.
+
+    Args:
+      shape: (height, width, channels) of an image.
+      levels: 2.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], levels: int = 2):
+        super().__init__(shape, levels)
+
+    def log_prob(self, x, seed, labels=None, first=0):
+        value = super().log_prob(x, seed, labels, first)
+        return tf.where(x[:, 0, 0, 0] > 0, float("-inf"), value)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A copy of a finished run of an exact model, with its data beside it."""
+    return copy_of_finished(tmp_path)
+
+
+@pytest.fixture
+def export(tmp_path, monkeypatch):
+    """A function that exports a model to ./exported, as trained on one of `write_data`."""
+    monkeypatch.setattr(saving, "_run_as_stranger", lambda folder: {"ms_per_image": 0.0})
+    write_data(tmp_path)
+
+    def export(model, data="binary"):
+        source = {"name": str(tmp_path / f"{data}.npz"), "size": None, "binarize": False}
+        card = {"model": "toy", "recipe": {"data": source}} if data else {}
+        return zoo.export(model, tmp_path / "exported", card)
+
+    return export
+
+
+def scores(folder):
+    return saving.read_card(folder)["scores"]
+
+
+def test_a_run_gets_the_score_that_training_ended_with(run):
+    before = scores(run / "saved_model")
+    result = here("evaluate", "./done", "-o", "new/scores.json", cwd=run.parent)
+    assert (result.returncode, result.stderr) == (0, "")
+    *found, head, row = result.stdout.splitlines()
+    assert found == finished().result.stdout.splitlines()[: len(found)]
+    assert found[0].startswith("binary: 320/40/40 images")
+    assert head.split() == ["METRIC", "NATS", "BITS/DIM", "ON"]
+    assert row.startswith("log_likelihood  -")
+    assert row.endswith("40 test images of binary")
+    assert json.loads((run.parent / "new" / "scores.json").read_text()) == before
+    assert scores(run / "saved_model") == before
+    assert zoo.load(run).sample(1, 0).shape == (1, 8, 8, 1)
+
+
+def test_scores_of_other_images_stand_beside_each_other(run):
+    folder = run / "saved_model"
+    for asked in (["--split", "train"], ["--limit", "9"], ["--limit", "9", "--batch-size", "2"]):
+        assert here("evaluate", folder, *asked).returncode == 0
+    kept = [(score["split"], score["count"]) for score in scores(folder)]
+    assert kept == [("test", 40), ("train", 320), ("test", 9)]
+
+
+def test_other_data_are_named_in_the_score(run):
+    data = run.parent / "grey.npz"
+    asked = ["--data", data, "--binarize", "--split", "validation"]
+    assert here("evaluate", run, *asked).returncode == 0
+    score = scores(run / "saved_model")[-1]
+    split = zoo.load_dataset(str(data), binarize=True)[1]
+    assert (score["dataset"], score["fingerprint"]) == ("grey", split.fingerprint)
+
+
+def test_importance_weights_give_two_bounds(export):
+    model = Weighted((8, 8, 1))
+    folder = export(model)
+    result = here("evaluate", folder, "--split", "train")
+    assert (result.returncode, result.stderr) == (0, "")
+    elbo, bound = scores(folder)
+    x = zoo.load_dataset(str(folder.parent / "binary.npz"))[0].arrays()[0].astype(np.float32)
+    exact = Pixels.log_prob(model, x, None).numpy().mean()
+    assert (elbo["metric"], elbo["kind"], elbo["k"]) == ("elbo", "importance_weight", 1)
+    assert (bound["metric"], bound["kind"], bound["k"]) == ("iw_bound", "importance_weight", 64)
+    assert elbo["nats"] == pytest.approx(exact - 0.125, abs=4 * 0.5 / len(x) ** 0.5)
+    # The bias of the bound is -var(e) / 2k, its noise that of the mean of 64 x 320 weights.
+    assert bound["nats"] == pytest.approx(exact - 0.284 / 128, abs=4 * 0.54 / (64 * len(x)) ** 0.5)
+    rows = [line.split("  ")[0] for line in result.stdout.splitlines()[-2:]]
+    assert rows == ["elbo", "iw_bound, k=64"]
+
+    assert here("evaluate", folder, "-k", "1", "--split", "train").returncode == 0
+    assert scores(folder) == [bound, elbo]
+    assert here("evaluate", folder, "-k", "3", "--split", "train", "--seed", "1").returncode == 0
+    assert [(s["k"], s["seed"]) for s in scores(folder)] == [(64, 0), (1, 1), (3, 1)]
+
+
+def test_a_conditional_model_is_scored_with_labels(export):
+    model = Pixels((8, 8, 1), num_classes=3)
+    folder = export(model, "classes")
+    assert here("evaluate", folder).returncode == 0
+    x, labels = zoo.load_dataset(str(folder.parent / "classes.npz"))[2].arrays()
+    expected = model.log_prob(x.astype(np.float32), None, labels).numpy().mean()
+    assert scores(folder)[0]["nats"] == pytest.approx(expected, abs=1e-4)
+    result = here("evaluate", folder, "--data", folder.parent / "binary.npz")
+    assert_refused(result, 2, "Expected labels of 3 classes", "binary with no labels")
+
+
+def test_an_impossible_image_is_a_result(export):
+    folder = export(Impossible((8, 8, 1)))
+    result = here("evaluate", folder, "-o", folder.parent / "scores.json")
+    assert (result.returncode, result.stderr) == (0, "")
+    [score] = scores(folder)
+    assert score["nats"] is None
+    assert json.loads((folder.parent / "scores.json").read_text()) == [score]
+    row = result.stdout.splitlines()[-1]
+    assert row.split()[:3] == ["log_likelihood", "-inf", "inf"]
+    assert row.endswith(f"40 test images of binary, -inf for {score['minus_infinity']} of them")
+
+
+def test_a_card_that_cannot_be_written_costs_no_result(run, monkeypatch):
+    write_json = checkpoints.write_json
+
+    def write_elsewhere(path, value):
+        if path.name == "card.json":
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        write_json(path, value)
+
+    monkeypatch.setattr(checkpoints, "write_json", write_elsewhere)
+    result = here("evaluate", run, "--limit", "9", "-o", run / "scores.json")
+    assert result.returncode == 0
+    card = run / "saved_model" / "card.json"
+    assert result.stderr == f"Not kept in {card}: Read-only file system.\n"
+    assert result.stdout.splitlines()[-1].endswith("9 test images of binary")
+    assert json.loads((run / "scores.json").read_text())[0]["count"] == 9
+
+
+def test_a_model_without_a_likelihood_has_none(export):
+    result = here("evaluate", export(Duel((8, 8, 1))))
+    assert_refused(result, 2, "not defined, because it has no log_prob: it can sample")
+
+
+def test_a_model_of_unknown_data_needs_data(export):
+    folder = export(Pixels((8, 8, 1)), data=None)
+    assert_refused(here("evaluate", folder), 2, "does not say what it was trained on: give --data")
+    assert here("evaluate", folder, "--data", folder.parent / "other.npz").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["nothing"], ["Expected a pretrained model", "'nothing'"]),
+        (["./nothing"], ["Expected a run, or a SavedModel", "nothing"]),
+        (["./done", "--data", "./grey.npz"], ["data of 2 levels", "Add --binarize", "256 levels"]),
+        (["./done", "--data", "mnist"], ["shape (8, 8, 1)", "Add --size 8", "(28, 28, 1)"]),
+        (["./done", "--data", "./nothing.npz"], ["no such folder or file", "nothing.npz"]),
+        (["./done", "-k", "2"], ["Expected k=1", "whose log_prob is exact"]),
+        (["./done", "-k", "0"], ["'-k'", "x>=1"]),
+        (["./done", "--limit", "0"], ["'--limit'", "x>=1"]),
+        (["./done", "--split", "tset"], ["'--split'", "'tset'"]),
+        (["./done", "-o", "scores.txt"], ["Expected FILE.json for -o", "scores.txt"]),
+        (["./done", "-o", "./done/run.json/scores.json"], ["can be written for -o"]),
+        ([], ["Missing argument"]),
+    ],
+)
+def test_what_evaluate_cannot_do_is_one_line(run, arguments, parts):
+    before = (run / "saved_model" / "card.json").read_bytes()
+    assert_refused(here("evaluate", *arguments, cwd=run.parent), 2, *parts)
+    if arguments[-2:-1] != ["-o"]:
+        assert (run / "saved_model" / "card.json").read_bytes() == before

@@ -1,0 +1,307 @@
+"""`zoo complete`, `interpolate` and `reconstruct`, as typed: what they draw and refuse."""
+
+import operator
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from shell import assert_refused, here, write_data
+from toys import Pixels
+
+import zoo
+from zoo import datasets
+from zoo.commands.complete import known
+from zoo.commands.interpolate import pair_up, walk
+from zoo.commands.reconstruct import take
+from zoo.images import grid
+from zoo.models.vae import VAE
+
+
+class Filler(Pixels):
+    """Pixels that also complete images."""
+
+    def complete(self, x, mask, seed, labels=None, first=0):
+        drawn = self.sample(tf.shape(x)[0], seed, labels, first)
+        return mask * x + (1.0 - mask) * drawn
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with data, and the SavedModels filler, vae and, with 3 classes, conditional."""
+    folder = tmp_path_factory.mktemp("pictures")
+    write_data(folder)
+    sizes = dict(levels=2, filters=4, latent_dim=4, hidden_dim=8)
+    data = {"name": str(folder / "classes.npz"), "size": None, "binarize": False}
+    for name, model in (
+        ("filler", Filler((8, 8, 1), num_classes=3)),
+        ("vae", VAE((8, 8, 1), **sizes)),
+        ("conditional", VAE((8, 8, 1), num_classes=3, **sizes)),
+    ):
+        zoo.export(model, folder / name, {"model": name, "step": 7000, "recipe": {"data": data}})
+    return folder
+
+
+def numbers(place, tmp_path, verb, *arguments):
+    """What a verb writes as numbers: {name: array}."""
+    result = here(verb, *arguments, "-o", tmp_path / "x.npz", cwd=place)
+    assert (result.returncode, result.stderr) == (0, "")
+    with np.load(tmp_path / "x.npz") as file:
+        assert result.stdout.endswith(f"x.npz: {', '.join(file)}\n")
+        return dict(file)
+
+
+def picture(place, tmp_path, verb, *arguments):
+    """What a verb draws, and what it says."""
+    result = here(verb, *arguments, "-o", tmp_path / "new" / "x.png", cwd=place)
+    assert (result.returncode, result.stderr) == (0, "")
+    with Image.open(tmp_path / "new" / "x.png") as image:
+        return np.asarray(image), result.stdout
+
+
+def test_complete_keeps_a_part_and_draws_the_rest_as_the_model_does(place, tmp_path):
+    arguments = ("./filler", "-n", 39, "--keep", "left", "--times", 7, "--seed", 3)
+    found = numbers(place, tmp_path, "complete", *arguments)
+    x, mask, drawn = found["images"], found["mask"], found["completions"]
+    assert drawn.shape == (39, 7, 8, 8, 1)
+    assert np.array_equal(mask, np.broadcast_to(np.arange(8)[:, None] < 4, mask.shape))
+    assert np.array_equal(drawn[..., :4, :], np.repeat(x[:, None, :, :4], 7, axis=1))
+    assert len(np.unique(drawn[0], axis=0)) == 7
+    repeated = (a.repeat(7, axis=0) for a in (x, mask))
+    whole = zoo.load(place / "filler").complete(*repeated, 3, found["labels"].repeat(7))
+    assert np.array_equal(drawn.reshape(whole.shape), whole)
+
+
+def test_the_completions_of_an_image_are_the_same_whatever_their_number(place, tmp_path):
+    few = numbers(place, tmp_path, "complete", "./filler", "-n", 2)
+    many = numbers(place, tmp_path, "complete", "./filler", "-n", 5)
+    for name in ("images", "labels", "completions"):
+        assert np.array_equal(few[name], many[name][:2])
+
+
+def test_a_row_of_completions_shows_the_image_the_part_and_the_draws(place, tmp_path):
+    arguments = ("complete", "./filler", "-n", 3, "--times", 2)
+    found = numbers(place, tmp_path, *arguments)
+    x, mask = found["images"], found["mask"]
+    drawn, said = picture(place, tmp_path, *arguments)
+    rows = np.stack([x, np.where(mask, x, 0.5), *found["completions"].swapaxes(0, 1)], axis=1)
+    assert np.array_equal(drawn, grid(rows.reshape(-1, 8, 8, 1), columns=4))
+    assert said == (
+        "Wrote 2 completions of filler, step 7,000, for each of 3 test images of classes, seed 0,"
+        f" to {tmp_path / 'new' / 'x.png'}: a row is the image, its top half, the completions\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("keep", "rows", "columns"),
+    [
+        ("top", [0, 1, 2], [0, 1]),
+        ("bottom", [2, 3, 4], [0, 1]),
+        ("left", range(5), [0]),
+        ("right", range(5), [1]),
+    ],
+)
+def test_the_half_that_is_known(keep, rows, columns):
+    mask = known(keep, (5, 2, 3))
+    expected = np.zeros((5, 2, 3), np.float32)
+    expected[np.ix_(rows, columns)] = 1.0
+    assert mask.dtype == np.float32
+    assert np.array_equal(mask, expected)
+
+
+@pytest.mark.parametrize("name", ["vae", "conditional"])
+def test_reconstruct_gives_what_the_model_gives(place, tmp_path, name):
+    found = numbers(place, tmp_path, "reconstruct", f"./{name}", "-n", 20)
+    assert [*found] == ["images", "reconstructions", *["labels"][: name == "conditional"]]
+    means = zoo.load(place / name).reconstruct(found["images"], found.get("labels"))
+    np.testing.assert_allclose(found["reconstructions"], means, atol=1e-6)
+
+
+def test_reconstructions_are_below_their_images(place, tmp_path):
+    found = numbers(place, tmp_path, "reconstruct", "./vae", "-n", 20)
+    drawn, said = picture(place, tmp_path, "reconstruct", "./vae", "-n", 20)
+    x, means = found["images"], found["reconstructions"]
+    blank = np.ones((12, 8, 8, 1))
+    rows = np.concatenate([x[:16], means[:16], x[16:], blank, means[16:], blank])
+    assert np.array_equal(drawn, grid(rows, columns=16))
+    assert "Wrote 20 reconstructions (means) of vae, step 7,000, of test images of" in said
+    few, _ = picture(place, tmp_path, "reconstruct", "./vae", "-n", 3)
+    assert np.array_equal(few, grid(np.concatenate([x[:3], means[:3]]), columns=3))
+
+
+@pytest.mark.parametrize("name", ["vae", "conditional"])
+def test_interpolate_walks_from_the_one_reconstruction_to_the_other(place, tmp_path, name):
+    found = numbers(place, tmp_path, "interpolate", f"./{name}", "-n", 9, "--steps", 30)
+    x, z, means = found["images"], found["latents"], found["interpolations"]
+    assert (x.shape, z.shape, means.shape) == ((9, 2, 8, 8, 1), (9, 30, 4), (9, 30, 8, 8, 1))
+    model, labels = zoo.load(place / name), found.get("labels")
+    for image, step in ((0, 0), (1, -1)):
+        np.testing.assert_allclose(z[:, step], model.encode(x[:, image], labels), atol=1e-5)
+        np.testing.assert_allclose(
+            means[:, step], model.reconstruct(x[:, image], labels), atol=1e-5
+        )
+    between = model.decode(z[:, 10], labels)
+    np.testing.assert_allclose(means[:, 10], between, atol=1e-5)
+
+
+def test_a_row_of_interpolations_shows_the_images_at_its_ends(place, tmp_path):
+    arguments = ("interpolate", "./vae", "-n", 2, "--steps", 3)
+    found = numbers(place, tmp_path, *arguments)
+    drawn, said = picture(place, tmp_path, *arguments)
+    x, means = found["images"], found["interpolations"]
+    rows = np.concatenate([x[:, :1], means, x[:, 1:]], axis=1)
+    assert np.array_equal(drawn, grid(rows.reshape(-1, 8, 8, 1), columns=5))
+    assert "2 interpolations (means) of vae, step 7,000, between test images" in said
+
+
+def classes_of(place, images):
+    x, y = take(datasets.load_dataset(str(place / "classes.npz"))[2], 400, labels=True)
+    return [int(y[(x == image).all(axis=(1, 2, 3))][0]) for image in images]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "which"),
+    [
+        ("vae", (), "of different classes"),
+        ("vae", ("--data", "./binary.npz"), "of any kind"),
+        ("conditional", (), "of one class"),
+    ],
+)
+def test_pairs_are_of_different_classes_or_for_a_conditional_model_of_one(
+    place, tmp_path, name, data, which
+):
+    arguments = ("interpolate", f"./{name}", "-n", 5, *data)
+    assert which in picture(place, tmp_path, *arguments)[1]
+    found = numbers(place, tmp_path, *arguments)
+    if not data:
+        first, second = (classes_of(place, images) for images in found["images"].swapaxes(0, 1))
+        if name == "conditional":
+            assert first == second == found["labels"].tolist()
+        else:
+            assert all(map(operator.ne, first, second))
+
+
+def test_each_example_is_in_one_pair():
+    labels = np.array([0, 0, 1, 2, 2, 1, 0, 2])
+    assert pair_up(labels, 9, operator.ne) == [(0, 2), (1, 3), (4, 5), (6, 7)]
+    assert pair_up(labels, 9, operator.eq) == [(0, 1), (3, 4), (2, 5)]
+    assert pair_up(labels, 2, operator.eq) == [(0, 1), (3, 4)]
+    assert pair_up(np.zeros(4), 9, operator.ne) == []
+
+
+def test_a_walk_turns_and_grows_evenly():
+    rng = np.random.default_rng(0)
+    start, end = rng.normal(size=(2, 3, 2, 5)).astype(np.float32) * [[[[1.0]]], [[[4.0]]]]
+    way = walk(start, end, 7)
+    assert (way.shape, way.dtype) == ((7, 3, 2, 5), np.float32)
+    np.testing.assert_allclose(way[[0, -1]], [start, end], rtol=1e-6)
+    flat = way.reshape(7, -1).astype(np.float64)
+    lengths = np.linalg.norm(flat, axis=1)
+    np.testing.assert_allclose(np.diff(lengths), (lengths[-1] - lengths[0]) / 6, rtol=1e-4)
+    units = flat / lengths[:, None]
+    turns = np.arccos((units[1:] * units[:-1]).sum(axis=1))
+    np.testing.assert_allclose(turns, np.arccos(units[0] @ units[-1]) / 6, rtol=1e-4)
+
+
+def test_a_quarter_of_a_circle():
+    way = walk(np.array([1.0, 0.0]), np.array([0.0, 3.0]), 3)
+    np.testing.assert_allclose(way, [[1, 0], [2**0.5, 2**0.5], [0, 3]], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "middle"),
+    [
+        ([1, 2], [3, 6], [2, 4]),
+        ([1, 2], [1, 2], [1, 2]),
+        ([1, 0], [-3, 0], [-1, 0]),
+        ([0, 0], [2, 4], [1, 2]),
+        ([2, 4], [0, 0], [1, 2]),
+        ([0, 0], [0, 0], [0, 0]),
+        ([1e-30, 0], [3e-30, 0], [2e-30, 0]),
+        ([1, 1e-7], [1, 0], [1, 5e-8]),
+    ],
+)
+def test_a_walk_without_one_arc_is_straight(start, end, middle):
+    way = walk(np.float32(start), np.float32(end), 3)
+    np.testing.assert_allclose(way, [start, middle, end], rtol=1e-6)
+
+
+def test_images_are_taken_from_all_of_a_sorted_set_and_more_of_them_begin_alike(place):
+    labels = np.arange(200) // 50
+    images = np.broadcast_to(labels[:, None, None] * 60, (200, 4, 4)).astype(np.uint8)
+    np.savez(
+        place / "sorted.npz",
+        train_images=images,
+        train_labels=labels,
+        test_images=images,
+        test_labels=labels,
+    )
+    test = datasets.load_dataset(str(place / "sorted.npz"))[2]
+    x, y = take(test, 16, labels=True)
+    assert {*y} == {0, 1, 2, 3}
+    assert np.array_equal(np.rint(x[:, 0, 0, 0] * 255), y * 60)
+    many, none = take(test, 500, labels=False)
+    assert none is None
+    assert np.array_equal(many[:16], x)
+    assert len(many) == 200
+
+
+@pytest.mark.parametrize("verb", ["complete", "interpolate", "reconstruct"])
+def test_a_picture_takes_the_next_free_name_and_says_how_many_there_are(place, verb):
+    model = place / ("filler" if verb == "complete" else "vae")
+    stem = {"complete": "completion", "reconstruct": "reconstruction"}.get(verb, "interpolation")
+    for name in (f"{stem}s.png", f"{stem}s-2.png"):
+        result = here(verb, model, "-n", 1000, cwd=place)
+        assert name in result.stdout
+        assert (place / name).stat().st_size > 500
+    number = {"complete": "40 test images", "reconstruct": "40 rec", "interpolate": "20 int"}
+    assert number[verb] in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("verb", "name", "message"),
+    [
+        ("complete", "vae", "because it cannot draw a part of an image given the rest: it can"),
+        ("interpolate", "filler", "because it does not map images to latents and back: it can"),
+        ("reconstruct", "filler", "because it gives back no images: it can sample, log_prob, comp"),
+    ],
+)
+def test_what_a_model_cannot_do_is_not_defined(place, verb, name, message):
+    result = here(verb, f"./{name}", cwd=place)
+    assert_refused(result, 2, f"zoo {verb} is not defined for {name}, {message}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (
+            ["reconstruct", "./vae", "-o", "x.jpg"],
+            ["Expected FILE.png or FILE.npz for -o", "x.jpg"],
+        ),
+        (["interpolate", "./vae", "-o", "folder"], ["Expected FILE.png or FILE.npz for -o"]),
+        (["complete", "./filler", "-o", "grey.npz/x.png"], ["Expected a place that can be"]),
+        (["reconstruct", "./vae", "--data", "./grey.npz"], ["2 levels", "Add --binarize"]),
+        (["complete", "./filler", "--data", "./binary.npz"], ["labels of 3 classes"]),
+        (["reconstruct", "./nowhere"], ["Expected a run, or a SavedModel"]),
+        (["complete", "./filler", "--keep", "middle"], ["'--keep'", "'bottom'"]),
+        (["complete", "./filler", "--times", "0"], ["'--times'", "x>=1"]),
+        (["interpolate", "./vae", "--steps", "1"], ["'--steps'", "x>=2"]),
+        (["reconstruct", "./vae", "-n", "0"], ["'-n'", "x>=1"]),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_line(place, arguments, parts):
+    before = {*place.iterdir()}
+    assert_refused(here(*arguments, cwd=place), 2, *parts)
+    assert {*place.iterdir()} == before
+
+
+def test_a_walk_needs_two_images(place):
+    images = np.zeros((10, 8, 8), np.uint8)
+    np.savez(place / "one.npz", images=images, labels=np.arange(10) % 3)
+    result = here("interpolate", "./vae", "--data", "./one.npz", cwd=place)
+    assert_refused(result, 2, "Expected two test images of different classes. Received: one with 1")
+
+
+def test_grey_data_are_binarized_when_asked(place, tmp_path):
+    arguments = ("reconstruct", "./vae", "--data", "./grey.npz", "--binarize")
+    assert {*numbers(place, tmp_path, *arguments)["images"].ravel()} == {0.0, 1.0}

@@ -1,0 +1,287 @@
+"""The PixelCNN: the shared conformance checks, and its mathematics on images that can be counted."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import zoo
+from zoo.layers import to_images, to_positions
+from zoo.models.pixelcnn import PixelCNN
+
+SEED = tf.constant([1, 2])
+
+test_conformance = zoo.testing.conformance(PixelCNN, filters=8, num_layers=2)
+
+
+def loud(shape, levels, spread=0.4, **options):
+    """A PixelCNN whose weights are random, and so large that it is far from uniform."""
+    keras.utils.set_random_seed(1)
+    model = PixelCNN(shape, levels, **{"filters": 8, "num_layers": 2, **options})
+    for k, weight in enumerate(model.trainable_weights):
+        noise = tf.random.stateless_normal(weight.shape, (3, k))
+        weight.assign(weight + spread * noise)
+    return model
+
+
+def all_images(shape, levels):
+    values = [*itertools.product(range(levels), repeat=int(np.prod(shape)))]
+    return tf.constant(np.array(values, np.float32).reshape(-1, *shape) / (levels - 1))
+
+
+def some_images(n, shape, levels):
+    values = np.random.default_rng(1).integers(0, levels, (n, *shape))
+    return tf.constant(values.astype(np.float32) / np.float32(levels - 1))
+
+
+def labels_in_turn(model, n):
+    return tf.range(n) % model.num_classes if model.num_classes else None
+
+
+def values(model, x):
+    """Images as positions of 0 … levels - 1, as `parameters` takes them."""
+    return to_positions(tf.round(x * (model.levels - 1)), model.block)
+
+
+TINY = [
+    ((2, 2, 1), 2, {"block": 1}),
+    ((2, 2, 1), 2, {"block": 2}),
+    ((2, 2, 1), 4, {"block": 1}),
+    ((2, 2, 1), 4, {"block": 2}),
+    ((4, 2, 1), 2, {"block": 1}),
+    ((4, 2, 1), 2, {"block": 2}),
+    ((1, 2, 3), 3, {"block": 1}),
+    ((2, 2, 1), 4, {"block": 1, "num_classes": 2}),
+    ((2, 2, 1), 2, {"block": 2, "num_classes": 2}),
+]
+
+
+@pytest.mark.parametrize(("shape", "levels", "options"), TINY)
+def test_probabilities_of_all_images_sum_to_one(shape, levels, options):
+    model = loud(shape, levels, **options)
+    x = all_images(shape, levels)
+    found = []
+    for label in range(max(1, model.num_classes)):
+        labels = tf.fill([len(x)], label) if model.num_classes else None
+        p = np.exp(model.log_prob(x, None, labels=labels).numpy().astype(np.float64))
+        assert p.sum() == pytest.approx(1.0, abs=1e-4)
+        assert np.abs(p - 1 / len(p)).sum() / 2 > 0.25  # in total variation from uniform
+        found.append(p)
+    assert np.abs(found[0] - found[-1]).sum() > 0.1 or not model.num_classes
+
+
+@pytest.mark.parametrize(
+    ("shape", "levels", "block"),
+    [((6, 6, 1), 2, 1), ((5, 4, 3), 256, 1), ((8, 8, 1), 2, 2), ((4, 6, 3), 4, 2)],
+)
+def test_parameters_depend_on_every_value_before_their_position_and_on_no_other(
+    shape, levels, block
+):
+    model = loud(shape, levels, block=block, num_layers=4)
+    x = values(model, some_images(1, shape, levels))
+    height, width, size = model.grid
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        parameters = model.parameters(x, model.one_hot(None, 1))
+        mixed = parameters * tf.random.stateless_normal(parameters.shape, (1, 2))
+        output = tf.reshape(tf.reduce_sum(mixed, axis=-1), [-1])
+    jacobian = tape.jacobian(output, x).numpy().reshape(height * width, height * width, size)
+    before = np.tri(height * width, k=-1, dtype=bool)[:, :, None]
+    np.testing.assert_array_equal(jacobian != 0, np.broadcast_to(before, jacobian.shape))
+
+
+def test_every_position_depends_on_the_label():
+    model = loud((4, 4, 1), 2, block=1, num_classes=3)
+    x = values(model, some_images(3, (1, 4, 1), 2)[:1] * tf.ones([3, 4, 4, 1]))
+    parameters = model.parameters(x, tf.eye(3)).numpy()
+    assert (np.abs(parameters - parameters[0])[1:] > 1e-3).all()
+
+
+def draw_naively(model, n, seed, labels=None, first=0):
+    """Samples by a whole pass for every position; returns images and the parameters drawn from."""
+    u = zoo.random.uniform(seed, first, n, (*model.grid, 2)).numpy()
+    x, label = np.zeros((n, *model.grid), np.float32), model.one_hot(labels, n)
+    compute = tf.function(model.parameters)
+    used = []
+    for at in np.ndindex(model.grid[:2]):
+        here = (slice(None), *at)
+        parameters = compute(tf.constant(x), label)[here]
+        nothing = tf.zeros_like(x[here])
+        x[here] = model.distribution(parameters).fill(nothing, nothing, u[here])
+        used.append(parameters)
+    return to_images(tf.constant(x), model.block) / (model.levels - 1.0), tf.stack(used)
+
+
+@pytest.mark.parametrize(
+    ("shape", "levels", "options"),
+    [
+        ((8, 6, 1), 2, {"block": 1}),
+        ((8, 8, 1), 2, {"block": 2}),
+        ((8, 6, 1), 256, {"block": 2}),
+        ((5, 7, 3), 256, {"block": 1}),
+        ((8, 8, 1), 2, {"block": 2, "num_classes": 3}),
+        ((6, 5, 1), 256, {"block": 1, "num_classes": 3}),
+        ((1, 1, 1), 2, {"block": 1}),
+    ],
+)
+def test_the_cached_sampler_is_the_naive_one(shape, levels, options, monkeypatch):
+    model = loud(shape, levels, **options, num_layers=3, spread=0.2)
+    labels = labels_in_turn(model, 5)
+    expected, expected_parameters = draw_naively(model, 5, SEED, labels, first=2)
+
+    distribution, used = model.distribution, []
+    monkeypatch.setattr(model, "distribution", lambda p: used.append(p) or distribution(p))
+    drawn = model.sample(5, SEED, labels=labels, first=2)
+    np.testing.assert_allclose(tf.stack(used), expected_parameters, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(drawn, expected, atol=1e-6)
+    assert len(np.unique(drawn)) > 1 or drawn.shape[1:] == (1, 1, 1)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    model = loud((4, 6, 1), 256, block=2, num_classes=2)
+    return model, zoo.load(zoo.export(model, tmp_path_factory.mktemp("exported") / "model"))
+
+
+def test_the_saved_model_draws_as_the_naive_sampler(exported):
+    model, saved = exported
+    labels = labels_in_turn(model, 5)
+    expected, _ = draw_naively(model, 5, SEED, labels)
+    np.testing.assert_allclose(saved.sample(5, SEED, labels=labels), expected, atol=1e-6)
+
+
+def test_the_saved_model_completes_and_scores(exported):
+    model, saved = exported
+    labels, x = labels_in_turn(model, 5), some_images(5, model.shape, 256)
+    mask = np.zeros(x.shape, np.float32)
+    mask[:, :3] = 1
+    expected = model.complete(x, mask, SEED, labels=labels)
+    np.testing.assert_allclose(saved.complete(x, mask, SEED, labels=labels), expected, atol=1e-6)
+    log_prob = model.log_prob(x, None, labels=labels)
+    np.testing.assert_allclose(saved.log_prob(x, SEED, labels=labels), log_prob, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "levels", "block"), [((4, 4, 1), 2, 1), ((4, 4, 1), 256, 2), ((3, 3, 3), 256, 1)]
+)
+def test_complete_keeps_what_is_known(shape, levels, block):
+    model = loud(shape, levels, block=block)
+    x = some_images(6, shape, levels)
+    mask = np.random.default_rng(2).integers(0, 2, x.shape).astype(np.float32)
+    drawn = model.complete(x, mask, SEED).numpy()
+    np.testing.assert_array_equal(drawn[mask == 1], x.numpy()[mask == 1])
+    assert not np.array_equal(drawn, x)
+    np.testing.assert_array_equal(model.complete(x, tf.ones_like(x), SEED), x)
+    nothing = model.complete(x, tf.zeros_like(x), SEED)
+    np.testing.assert_array_equal(nothing, model.sample(6, SEED))
+
+
+def test_complete_is_by_example():
+    model = loud((4, 4, 1), 2)
+    x = some_images(6, model.shape, 2)
+    mask = np.random.default_rng(2).integers(0, 2, x.shape).astype(np.float32)
+    whole = model.complete(x, mask, SEED).numpy()
+    np.testing.assert_array_equal(model.complete(x[4:], mask[4:], SEED, first=4), whole[4:])
+
+
+@pytest.mark.parametrize(("block", "num_classes"), [(1, 0), (2, 0), (1, 2)])
+def test_complete_draws_from_the_conditional_distribution(block, num_classes):
+    """The first values of 2 x 2 images are known: p(rest | known) = p(all) / sum p(all)."""
+    model = loud((2, 2, 1), 2, block=block, num_classes=num_classes)
+    images, n = all_images((2, 2, 1), 2), 4000
+    label = tf.ones([n], tf.int32) if num_classes else None
+    joint = np.exp(model.log_prob(images, None, labels=None if label is None else label[:16]))
+    for known in ([], [1], [0, 1], [1, 0, 1]):
+        x, mask = np.zeros((2, n, 4), np.float32)
+        x[:, : len(known)], mask[:, : len(known)] = known, 1
+        x, mask = tf.reshape(x, [n, 2, 2, 1]), tf.reshape(mask, [n, 2, 2, 1])
+        drawn = model.complete(x, mask, SEED, labels=label)
+        counts = np.bincount(drawn.numpy().reshape(n, 4).astype(int) @ [8, 4, 2, 1], minlength=16)
+        possible = (images.numpy().reshape(16, 4)[:, : len(known)] == known).all(1)
+        expected = n * joint * possible / joint[possible].sum()
+        assert not counts[~possible].any()
+        np.testing.assert_array_less(np.abs(counts - expected), 5 * np.sqrt(expected) + 5)
+
+
+def test_what_follows_has_no_influence_on_what_is_drawn():
+    model = loud((4, 4, 1), 2, block=1)
+    mask = np.zeros((6, 4, 4, 1), np.float32)
+    mask[:, 2] = 1
+    black, white = (model.complete(tf.fill(mask.shape, v), mask, SEED) for v in (0.0, 1.0))
+    np.testing.assert_array_equal(black[:, :2], white[:, :2])
+    assert not np.array_equal(black[:, 3], white[:, 3])
+
+
+def test_sample_has_the_frequencies_of_the_model():
+    model = loud((2, 2, 1), 4, block=1)
+    drawn = model.sample(20_000, SEED).numpy().reshape(-1, 4) * 3
+    counts = np.bincount(np.rint(drawn).astype(int) @ [64, 16, 4, 1], minlength=256)
+    expected = 20_000 * np.exp(model.log_prob(all_images((2, 2, 1), 4), None))
+    np.testing.assert_array_less(np.abs(counts - expected), 5 * np.sqrt(expected) + 5)
+
+
+def test_the_loss_is_the_negative_log_prob_with_dropout_in_training_alone():
+    model = loud((4, 4, 1), 2, dropout_rate=0.5)
+    x = some_images(8, model.shape, 2)
+    loss = model.compute_loss(x, None, SEED, 0)
+    assert loss.numpy() == pytest.approx(-np.mean(model.log_prob(x, None)), rel=1e-5)
+    dropped = model.compute_loss(x, None, SEED, 0, training=True)
+    assert dropped.numpy() != pytest.approx(loss.numpy(), rel=1e-3)
+    halves = [
+        model.compute_loss(x[k : k + 4], None, SEED, k, training=True).numpy() for k in (0, 4)
+    ]
+    assert dropped.numpy() == pytest.approx(np.mean(halves), rel=1e-5)
+
+
+@pytest.fixture
+def bfloat16():
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    yield
+    keras.config.set_dtype_policy(policy)
+
+
+@pytest.mark.usefixtures("bfloat16")
+@pytest.mark.parametrize(
+    ("levels", "options"), [(2, {"num_classes": 3}), (256, {}), (256, {"block": 1})]
+)
+def test_in_bfloat16_all_is_float32_and_finite(levels, options):
+    model = loud((4, 4, 1), levels, **options, spread=1.0)
+    x, labels = some_images(5, model.shape, levels), labels_in_turn(model, 5)
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(x, labels, SEED, 0, training=True)
+    gradients = tape.gradient(loss, model.trainable_variables)
+    assert loss.dtype == tf.float32
+    assert np.isfinite(loss)
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+    drawn = model.sample(5, SEED, labels=labels)
+    assert drawn.dtype == tf.float32
+    assert np.isin(np.rint(drawn * (levels - 1)), range(levels)).all()
+    assert np.isfinite(model.log_prob(drawn, None, labels=labels)).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shape": (8, 8)}, "shape="),
+        ({"levels": 0}, "levels=0"),
+        ({"block": 0}, "block=0"),
+        ({"block": 3}, "block=3"),
+        ({"shape": (9, 9, 1), "block": 3}, "Received: 9"),
+        ({"shape": (8, 8, 3)}, "Received: 12"),
+        ({"filters": 0}, "filters=0"),
+        ({"num_layers": 0}, "num_layers=0"),
+        ({"mixtures": 0}, "mixtures=0"),
+        ({"dropout_rate": 1.0}, "dropout_rate=1.0"),
+        ({"dropout_rate": -0.1}, "dropout_rate=-0.1"),
+        ({"dropout_rate": float("nan")}, "dropout_rate=nan"),
+        ({"learning_rate": 0.0}, "learning_rate=0.0"),
+        ({"learning_rate": float("inf")}, "learning_rate=inf"),
+        ({"num_classes": -1}, "num_classes=-1"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        PixelCNN(**{"shape": (8, 8, 1), **options})
