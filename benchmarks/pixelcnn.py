@@ -40,7 +40,10 @@ def main():
         )
     ours, theirs, rate = training(settings.rounds, settings.steps)
     work = 3 * 2 * products(zoo.create("pixelcnn", shape=SHAPE)) * BATCH_SIZE
-    print(f"training: {BATCH_SIZE / ours:.0f} images/s, as keras.io {BATCH_SIZE / theirs:.0f}:", end="")
+    print(
+        f"training: {BATCH_SIZE / ours:.0f} images/s, as keras.io {BATCH_SIZE / theirs:.0f}:",
+        end="",
+    )
     print(f" {theirs / ours:.1f}x")
     print(
         f"training does {work / ours / 1e9:.0f} GFLOP/s, {work / ours / rate:.0%} of the"

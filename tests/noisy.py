@@ -30,6 +30,7 @@ class Noisy(Pixels):
 
     def compute_loss(self, x, y, seed, first, training=False):
         flipped = zoo.random.bernoulli(seed, first, tf.fill(tf.shape(x), 0.1))
-        loss = super().compute_loss(tf.abs(x - tf.reshape(flipped, tf.shape(x))), y, seed, first, training)
+        x = tf.abs(x - tf.reshape(flipped, tf.shape(x)))
+        loss = super().compute_loss(x, y, seed, first, training)
         breaks = tf.logical_and(self.nan_at > 0, self.step.value == self.nan_at)
         return tf.where(breaks, float("nan"), loss)

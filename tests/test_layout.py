@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FOR_MODELS = {"model", "random", "layers", "distributions", "losses"}
+FOR_MODELS = {"model", "random", "raster", "layers", "distributions", "losses"}
 MAY_IMPORT = {
     "checkpoints": {"errors"},
     "datasets": {"datasets", "errors", "random"},
@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "model": {"random"},
     "models": FOR_MODELS,
     "random": set(),
+    "raster": {"distributions", "random"},
     "registry": {"errors", "model"},
     "runs": {"errors"},
     "saving": {"checkpoints", "errors", "golden", "images", "model", "registry"},

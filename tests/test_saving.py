@@ -207,7 +207,7 @@ def test_the_name_of_a_model_means_the_data_of_its_recipe(tmp_path, monkeypatch)
         assert saving.find(tag) == folder
     with pytest.raises(InputError, match=r"Expected a pretrained model: one of lone-mnist\."):
         saving.find("lone")  # is trained on mnist_binary by default
-    with pytest.raises(InputError, match="one of .*noisy-mnist, noisy-mnist_binary"):
+    with pytest.raises(InputError, match=r"one of .*noisy-mnist, noisy-mnist_binary"):
         saving.find("none")
 
 

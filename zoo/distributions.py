@@ -9,40 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-__all__ = ["BernoulliTree", "DiscretizedLogistic", "DiscretizedLogisticMixture", "position"]
-
-
-def position(levels, size, mixtures):
-    """Says which distribution holds the values of a position, and of how many parameters.
-
-    Args:
-      levels: int; of each value.
-      size: int; number of values at a position, S.
-      mixtures: int; components of the mixture, for more than 2 levels.
-
-    Returns:
-      int, the number of parameters P; and a function of float32 [..., P], unbounded, that returns
-      the distribution: a `BernoulliTree` for 2 levels, else a `DiscretizedLogisticMixture`.
-
-    Raises:
-      ValueError: if there are more than 8 binary values at a position.
-    """
-    if levels == 2:
-        if size > 8:
-            raise ValueError(f"Expected 1 to 8 binary values at a position. Received: {size}")
-        return 2**size - 1, BernoulliTree
-    pairs = size * (size - 1) // 2
-    sizes = [1, size, size, pairs]
-
-    def distribution(parameters):
-        batch = tf.unstack(tf.shape(parameters))[:-1]
-        parameters = tf.reshape(parameters, [*batch, mixtures, sum(sizes)])
-        logits, loc, log_scale, slopes = tf.split(parameters, sizes, axis=-1)
-        scale = levels * tf.exp(4.0 * tf.tanh(log_scale / 4.0) - 3.0)
-        loc = levels * (loc + 0.5)
-        return DiscretizedLogisticMixture(logits[..., 0], loc, scale, slopes, levels)
-
-    return mixtures * sum(sizes), distribution
+__all__ = ["BernoulliTree", "DiscretizedLogistic", "DiscretizedLogisticMixture"]
 
 
 class BernoulliTree(tfp.distributions.Distribution):

@@ -28,8 +28,8 @@ class GenerativeModel(keras.Model):
       the first three, makes its networks built (with `keras.Input`), and ends in `self.build()`;
     * `recipe`, the defaults of `zoo train`: dict(data=name, epochs=int, batch_size=int);
     * `compile(total_steps=None)`, which calls `super().compile(optimizer=...)`;
-    * `compute_loss(x, y, seed, first, training=False)`, a mean over the batch, or its own `train_step`
-      and `test_step`;
+    * `compute_loss(x, y, seed, first, training=False)`, a mean over the batch, or its own
+      `train_step` and `test_step`;
     * those of the methods named in `CAPABILITIES` that it can fulfil, and with `log_prob` the
       class attribute `log_prob_kind`, one of `LIKELIHOODS`.
 
@@ -109,6 +109,7 @@ class GenerativeModel(keras.Model):
           average: None, or the decay of a moving average of the weights, in [0, 1). The weights of
             the model are then the average, whoever reads them; those that the gradient moves are
             state of training alone, and only `training_weights` knows of them.
+          **kwargs: as of keras.Model.
         """
         super().compile(optimizer=optimizer, **kwargs)
         if optimizer is not None:

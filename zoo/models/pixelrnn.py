@@ -1,4 +1,4 @@
-"""PixelRNN: an autoregressive model of pixels, of recurrent networks along the rows and down the image.
+"""PixelRNN: an autoregressive model of pixels, of GRUs down the image and along its rows.
 
     p(x) = prod_i p(x_i | x_0 … x_{i-1})
 
@@ -28,9 +28,9 @@ import keras
 import tensorflow as tf
 
 import zoo.random
-from zoo.distributions import position
-from zoo.layers import draw_in_raster_order, dropout, to_images, to_positions
+from zoo.layers import dropout
 from zoo.model import GenerativeModel
+from zoo.raster import Raster
 
 __all__ = ["PixelRNN"]
 
@@ -57,7 +57,7 @@ class PixelRNN(GenerativeModel):
       ValueError: if an argument cannot be.
     """
 
-    recipe = dict(data="binarized_mnist", epochs=6, batch_size=128)
+    recipe = dict(data="binarized_mnist", epochs=4, batch_size=128)
     log_prob_kind = "exact"
 
     def __init__(
@@ -69,53 +69,48 @@ class PixelRNN(GenerativeModel):
         units: int = 64,
         num_layers: int = 4,
         mixtures: int = 5,
-        dropout_rate: float = 0.1,
+        dropout_rate: float = 0.2,
         learning_rate: float = 2e-3,
     ):
         super().__init__(shape, levels, num_classes)
-        if len(shape) != 3 or levels < 2:
-            raise ValueError(f"Expected images of 2 levels or more. Received: {shape=}, {levels=}")
-        if block < 1 or shape[0] % block or shape[1] % block:
-            raise ValueError(f"Sides must be multiples of block. Received: {shape=}, {block=}")
-        if min(units, num_layers, mixtures) < 1 or not 0 < learning_rate < math.inf:
+        self.raster = Raster(self.shape, levels, block, mixtures)
+        if min(units, num_layers) < 1 or not 0 < learning_rate < math.inf:
             raise ValueError(
-                "units, num_layers, mixtures and learning_rate must be positive. Received:"
-                f" {units=}, {num_layers=}, {mixtures=}, {learning_rate=}"
+                "units, num_layers and learning_rate must be positive. Received:"
+                f" {units=}, {num_layers=}, {learning_rate=}"
             )
         if not 0 <= dropout_rate < 1:
             raise ValueError(f"dropout_rate must be in [0, 1). Received: {dropout_rate=}")
-        self.block, self.learning_rate, self.dropout_rate = block, learning_rate, dropout_rate
-        self.unit = 1.0 / (levels - 1.0)
-        self.grid = (shape[0] // block, shape[1] // block, block**2 * shape[2])
-        num_parameters, self.distribution = position(levels, self.grid[2], mixtures)
+        self.learning_rate, self.dropout_rate = learning_rate, dropout_rate
+        height, width, size = self.raster.grid
         self.above = keras.layers.Conv2D(units, (1, 2 * REACH + 1), padding="same")
         self.left = keras.layers.Dense(units)
         self.bias = self.add_weight(
-            shape=(*self.grid[:2], 2 * units), initializer="zeros", name="bias"
+            shape=(height, width, 2 * units), initializer="zeros", name="bias"
         )
         self.recurrent = [RecurrentLayer(units, num_classes > 0) for _ in range(num_layers)]
         self.hidden = keras.layers.Dense(2 * units, activation="relu")
-        self.head = keras.layers.Dense(num_parameters)
+        self.head = keras.layers.Dense(self.raster.num_parameters)
         label = self.one_hot(tf.zeros([1], tf.int32) if num_classes else None, 1)
-        self.parameters(tf.zeros([1, *self.grid]), label)
+        self.parameters(tf.zeros([1, height, width, size]), label)
         self.build()
 
     def parameters(self, x, label, seed=None, first=0):
         """Computes the parameters of all positions, each from those before it.
 
         Args:
-          x: float32 [n, H, W, S], positions as of `to_positions`, of 0 … levels - 1.
+          x: float32 [n, H, W, S], positions of the raster, in [0, 1].
           label: float32 [n, num_classes], one-hot.
           seed: int32 [2], of the dropout, or None for none.
           first: int32 []; index of the first image.
 
         Returns:
-          float32 [n, H, W, P], the parameters of the `distribution`.
+          float32 [n, H, W, P], what the raster makes a distribution of.
         """
         bias_above, bias_left = self._biases()
         # Everything begins one row, or one position, behind.
-        v = self.above(tf.pad(x[:, :-1] * self.unit, [[0, 0], [1, 0], [0, 0], [0, 0]]))
-        h = self.left(tf.pad(x[:, :, :-1] * self.unit, [[0, 0], [0, 0], [1, 0], [0, 0]]))
+        v = self.above(tf.pad(x[:, :-1], [[0, 0], [1, 0], [0, 0], [0, 0]]))
+        h = self.left(tf.pad(x[:, :, :-1], [[0, 0], [0, 0], [1, 0], [0, 0]]))
         v, h = v + bias_above, h + bias_left  # [B, H, W, C]
         for k, layer in enumerate(self.recurrent):
             v += along(1, layer.down, layer.down_input(v))
@@ -130,7 +125,7 @@ class PixelRNN(GenerativeModel):
         return self.log_prob(x, None, labels)
 
     def compile(self, total_steps=None):
-        """Compiles with Adam; its learning rate rises, then falls over total_steps, or is constant."""
+        """Compiles with Adam; its learning rate rises and falls over total_steps, or is constant."""
         rate = self.learning_rate
         if total_steps:
             warmup = min(WARMUP, total_steps // 10)
@@ -158,13 +153,9 @@ class PixelRNN(GenerativeModel):
         return self._log_prob(x, labels)
 
     def _log_prob(self, x, labels, seed=None, first=0):
-        x = self._positions(x)
+        x = self.raster.positions(self.on_grid(x))
         parameters = self.parameters(x, self.one_hot(labels, tf.shape(x)[0]), seed, first)
-        return tf.reduce_sum(self.distribution(parameters).log_prob(x), axis=(1, 2))
-
-    def _positions(self, x):
-        """Returns images, in [0, 1], as positions of values 0 … levels - 1."""
-        return to_positions(tf.round(self.on_grid(x) * (self.levels - 1.0)), self.block)
+        return self.raster.log_prob(x, parameters)
 
     def sample(self, num_samples, seed, labels=None, first=0):
         """Draws images, position after position.
@@ -199,10 +190,10 @@ class PixelRNN(GenerativeModel):
         n = tf.shape(x)[0]
         label = self.one_hot(labels, n)
         bias_above, bias_left = self._biases()
-        height, width, size = self.grid
+        width = self.raster.grid[1]
 
         def start_row(states, row, index):
-            v, new = self.above(row[:, None] * self.unit)[:, 0] + bias_above[index], []
+            v, new = self.above(row[:, None])[:, 0] + bias_above[index], []
             contexts = [tf.tile(bias_left[index][:, None], [1, n, 1])]
             for layer, old in zip(self.recurrent, states, strict=True):
                 new.append(layer.down(layer.down_input(v[:, None])[:, 0], old))  # [n, W, C]
@@ -210,29 +201,24 @@ class PixelRNN(GenerativeModel):
                 contexts.append(tf.transpose(layer.context(v, label[:, None]), [1, 0, 2]))
             return new, contexts, no_states(n)
 
-        def step(states, contexts, left, column):
-            h, new = self.left(left * self.unit) + contexts[0], []  # [n, C]
+        def step(states, left, contexts):
+            h, new = self.left(left) + contexts[0], []  # [n, C]
             for layer, old, context in zip(self.recurrent, states, contexts[1:], strict=True):
                 new.append(layer.right(layer.right_input(h) + context, old))
                 h += new[-1]
-            return new, self.distribution(self._head(h))
+            return new, self._head(h)
 
         def no_states(*sizes):
             zeros = tf.zeros([*sizes, self.bias.shape[-1] // 2], self.compute_dtype)
             return [zeros] * len(self.recurrent)
 
-        drawn = draw_in_raster_order(
-            self._positions(x * mask),
-            to_positions(mask, self.block),
-            zoo.random.uniform(seed, first, n, (*self.grid, 2)),
-            no_states(n, width),
-            start_row,
-            step,
+        before = no_states(n, width)
+        return self.raster.complete(
+            self.on_grid(x * mask), mask, seed, first, before, start_row, step
         )
-        return to_images(drawn * self.unit, self.block)
 
     def _head(self, h):
-        """Returns the parameters at positions, float32 [..., P], of what the layers make of them."""
+        """Returns the parameters at positions, float32 [..., P], of what the layers give."""
         return tf.cast(self.head(self.hidden(tf.nn.relu(h))), tf.float32)
 
     def _biases(self):
