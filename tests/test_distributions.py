@@ -7,12 +7,7 @@ import pytest
 import tensorflow as tf
 
 import zoo.random
-from zoo.distributions import (
-    BernoulliTree,
-    DiscretizedLogistic,
-    DiscretizedLogisticMixture,
-    position,
-)
+from zoo.distributions import BernoulliTree, DiscretizedLogistic, DiscretizedLogisticMixture
 
 LOCS = (-300.0, -3.0, 0.0, 0.5, 100.2, 255.0, 400.0)
 SCALES = (0.05, 0.7, 8.0, 1000.0)
@@ -86,8 +81,11 @@ def fill(distribution, n, x, known):
     return distribution.fill(tf.constant(x), tf.constant(known), u).numpy()
 
 
-def tree_probabilities(logits):
-    """P of every outcome, by walking down the tree, whose nodes are numbered level by level."""
+def tree_probabilities(logits, x=(), known=(0,) * 8):
+    """P of every outcome, by walking down the tree, whose nodes are numbered level by level.
+
+    A known value is certain, whatever the probability that the tree gives it.
+    """
     size = (len(logits) + 1).bit_length() - 1
     probabilities = []
     for outcome in itertools.product([0, 1], repeat=size):
@@ -96,6 +94,7 @@ def tree_probabilities(logits):
             level, nodes = nodes[: 2**s], nodes[2**s :]
             number = int("0" + "".join(map(str, outcome[:s])), 2)
             heads = 1 / (1 + np.exp(-np.float64(level[number])))
+            heads = x[s] if known[s] else heads
             p *= heads if value else 1 - heads
         probabilities.append(p)
     return np.array(probabilities)
@@ -130,21 +129,7 @@ def test_tree_fill_has_the_frequencies_and_keeps_what_is_known(known):
     logits = np.random.default_rng(4).normal(size=15).astype(np.float32)
     x = (1, 0, 1, 1)
     drawn = fill(BernoulliTree(tf.tile(logits[None], (20_000, 1))), 20_000, x, known)
-    # What is drawn depends on what is before it alone, so a known value costs no probability.
-    probabilities = np.zeros(16)
-    for number, outcome in enumerate(outcomes(2, 4).astype(int)):
-        p = 1.0
-        for s in range(4):
-            if known[s]:
-                p *= outcome[s] == x[s]
-            else:
-                heads = 1 / (
-                    1 + np.exp(-logits[2**s - 1 + int(outcome[:s] @ 2 ** np.arange(s)[::-1])])
-                )
-                p *= heads if outcome[s] else 1 - heads
-        probabilities[number] = p
-    assert probabilities.sum() == pytest.approx(1.0)
-    assert_frequencies(drawn, 2, probabilities)
+    assert_frequencies(drawn, 2, tree_probabilities(logits, x, known))
 
 
 def test_trees_of_many_positions_are_each_their_own():
@@ -160,13 +145,13 @@ def test_trees_of_many_positions_are_each_their_own():
         np.testing.assert_array_equal(drawn[at], alone.fill(x[at], tf.zeros(3), u[at]))
 
 
-def mixture(levels, size, components, seed=1, spread=0.5):
+def mixture(levels, size, components, seed=1):
     """A mixture, and all its parameters in float64."""
     rng = np.random.default_rng(seed)
     parameters = (
         rng.normal(size=components),
         levels * rng.uniform(-0.2, 1.2, (components, size)),
-        levels * spread * np.exp(rng.normal(size=(components, size)) - 1.5),
+        levels * np.exp(rng.normal(size=(components, size)) - 2.2),
         rng.normal(size=(components, size * (size - 1) // 2)),
     )
     parameters = [parameter.astype(np.float32) for parameter in parameters]
@@ -175,23 +160,17 @@ def mixture(levels, size, components, seed=1, spread=0.5):
 
 
 def mixture_probabilities(logits, loc, scale, slopes, levels):
-    """P of every outcome, from the definition: a table for each component and value."""
-    weights = np.exp(logits) / np.exp(logits).sum()
-    size, total = loc.shape[1], 0.0
-    for k, weight in enumerate(weights):
-        p = np.full([levels] * size, weight)
-        for before in itertools.product(range(levels), repeat=size - 1):
-            rows = iter(slopes[k])
-            for s in range(size):
-                moves = [next(rows) * (before[t] - (levels - 1) / 2) for t in range(s)]
-                # Once for each of `before[s:]`, so only at its zeros.
-                if not any(before[s:]):
-                    shape = [levels] + [1] * (size - 1 - s)
-                    p[before[:s]] *= masses(loc[k, s] + sum(moves), scale[k, s], levels).reshape(
-                        shape
-                    )
-        total = total + p
-    return total.ravel()
+    """P of every outcome, from the definition."""
+    probabilities = []
+    for outcome in itertools.product(range(levels), repeat=loc.shape[1]):
+        terms = np.exp(logits) / np.exp(logits).sum()
+        for k, row in enumerate(slopes):
+            row = iter(row)
+            for s, value in enumerate(outcome):
+                move = sum(next(row) * (outcome[t] - (levels - 1) / 2) for t in range(s))
+                terms[k] *= masses(loc[k, s] + move, scale[k, s], levels)[value]
+        probabilities.append(terms.sum())
+    return np.array(probabilities)
 
 
 @pytest.mark.parametrize(("levels", "size"), [(4, 1), (4, 2), (6, 2), (3, 3), (3, 4)])
@@ -236,44 +215,16 @@ def test_mixture_fill_has_the_frequencies_and_keeps_what_is_known(known):
 
 
 def test_mixtures_of_many_positions_are_each_their_own():
-    _, distribution = position(16, 3, mixtures=2)
-    parameters = np.random.default_rng(5).normal(size=(2, 3, 2 * 10)).astype(np.float32)
-    x = np.random.default_rng(6).integers(0, 16, (2, 3, 3)).astype(np.float32)
-    u = np.random.default_rng(7).random((2, 3, 3, 2), np.float32)
-    together = distribution(tf.constant(parameters))
+    rng = np.random.default_rng(5)
+    shapes = [(2, 3, 2), (2, 3, 2, 3), (2, 3, 2, 3), (2, 3, 2, 3)]
+    logits, loc, scale, slopes = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
+    parameters = logits, 8 + 8 * loc, 2 * np.exp(scale), slopes
+    x = rng.integers(0, 16, (2, 3, 3)).astype(np.float32)
+    u = rng.random((2, 3, 3, 2), np.float32)
+    together = DiscretizedLogisticMixture(*map(tf.constant, parameters), levels=16)
     log_prob, drawn = together.log_prob(x), together.fill(x, tf.zeros_like(x), u)
     assert together.batch_shape == [2, 3]
     for at in np.ndindex(2, 3):
-        alone = distribution(tf.constant(parameters[at]))
+        alone = DiscretizedLogisticMixture(*(tf.constant(p[at]) for p in parameters), levels=16)
         np.testing.assert_allclose(log_prob[at], alone.log_prob(x[at]), rtol=1e-4)
         np.testing.assert_array_equal(drawn[at], alone.fill(x[at], tf.zeros(3), u[at]))
-
-
-@pytest.mark.parametrize(("levels", "size"), [(2, 1), (2, 4), (4, 2), (8, 1), (3, 4)])
-def test_a_position_of_any_parameters_sums_to_one(levels, size):
-    number, distribution = position(levels, size, mixtures=3)
-    parameters = 3 * np.random.default_rng(2).normal(size=(5, 1, number)).astype(np.float32)
-    log_prob = distribution(tf.constant(parameters)).log_prob(outcomes(levels, size))
-    np.testing.assert_allclose(np.exp(log_prob).sum(1), np.ones(5), atol=1e-4)
-
-
-@pytest.mark.parametrize("size", [1, 3, 4])
-@pytest.mark.parametrize("levels", [2, 256])
-def test_a_position_stays_finite_for_wild_parameters_of_bfloat16(levels, size):
-    number, distribution = position(levels, size, mixtures=5)
-    rng = np.random.default_rng(3)
-    wild = tf.Variable(tf.constant(rng.choice([-1e3, -30, 0, 30, 1e3], (64, number)), tf.bfloat16))
-    x = np.float32(rng.choice([0, 1, levels - 1], (64, size)))
-    with tf.GradientTape() as tape:
-        log_prob = distribution(tf.cast(wild, tf.float32)).log_prob(x)
-    assert np.isfinite(log_prob).all()
-    assert np.isfinite(tf.cast(tape.gradient(log_prob, wild), tf.float32)).all()
-    u = zoo.random.uniform(tf.constant([1, 2]), 0, 64, (size, 2))
-    drawn = distribution(tf.cast(wild, tf.float32)).fill(x, tf.zeros_like(x), u).numpy()
-    assert np.isin(drawn, range(levels)).all()
-
-
-def test_too_many_binary_values_at_a_position_are_refused():
-    assert position(2, 8, mixtures=1)[0] == 255
-    with pytest.raises(ValueError, match="Received: 9"):
-        position(2, 9, mixtures=1)

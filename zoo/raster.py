@@ -109,7 +109,7 @@ class Raster:
         """
         n, top = tf.shape(x)[0], self.levels - 1.0
         height, width, size = self.grid
-        x, known = tf.round(self.positions(x * mask) * top), self.positions(mask)
+        given, known = tf.round(self.positions(x * mask) * top), self.positions(mask)
         u = zoo.random.uniform(seed, first, n, (*self.grid, 2))
 
         def draw_row(index, row, state, rows):
@@ -119,7 +119,7 @@ class Raster:
                 here = tf.nest.map_structure(lambda tensor: tensor[column], context)
                 state, parameters = step(state, left, here)
                 at = (slice(None), index, column)
-                values = self.distribution(parameters).fill(x[at], known[at], u[at]) / top
+                values = self.distribution(parameters).fill(given[at], known[at], u[at]) / top
                 values.set_shape([None, size])
                 return column + 1, values, state, row.write(column, values)
 
@@ -131,4 +131,5 @@ class Raster:
 
         start = (0, tf.zeros([n, width, size]), state, tf.TensorArray(tf.float32, height))
         *_, rows = tf.while_loop(lambda index, *_: index < height, draw_row, start)
-        return self.images(tf.transpose(rows.stack(), [1, 0, 2, 3]))
+        drawn = self.images(tf.transpose(rows.stack(), [1, 0, 2, 3]))
+        return tf.where(mask > 0.5, x, drawn)  # to the last bit: graphs multiply by 1 / top

@@ -40,7 +40,6 @@ __all__ = [
     "options",
     "parse_options",
     "pretrained",
-    "pretrained_tags",
 ]
 
 GROUP = "zoo.models"
@@ -330,18 +329,6 @@ def pretrained():
             if model == entry.name:
                 found.setdefault(entry, {})[f"{name}-{data}"] = card.parent
     return found
-
-
-def pretrained_tags(entry):
-    """Lists the tags of a model's pretrained SavedModels.
-
-    Args:
-      entry: an `Entry`.
-
-    Returns:
-      A list of str.
-    """
-    return [*pretrained().get(entry, {})]
 
 
 def _saved_models(entry):

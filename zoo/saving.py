@@ -59,7 +59,7 @@ def export(model, folder, card=None, half=False):
         _round_to_half(clone)
     endpoints = stored = _endpoints(clone)
     if half:
-        halves = _halves(clone, endpoints)  # named, for a function does not keep its variables
+        halves = _halves(clone)  # named, for a function does not keep its variables
         stored = _endpoints(clone, halves)
     # `write` fills in what is known only once the model is saved.
     record = {
@@ -324,37 +324,56 @@ def _endpoints(model, halves=None):
 
     Args:
       model: GenerativeModel.
-      halves: None, or as of `_halves`: what each endpoint reads in the place of weights.
+      halves: None, or as of `_halves`: what is read in the place of weights.
 
     Returns:
       {name: concrete function}.
     """
 
+    def trace(name):
+        if name not in endpoints:
+            specs = [spec(p.name) for p in _ARGUMENTS[name] if p.name != "labels" or labelled]
+            function = _positional(methods[name], specs, halves or {})
+            endpoints[name] = tf.function(function, specs, autograph=False).get_concrete_function()
+        return endpoints[name]
+
     def spec(name):
         if name in ("x", "mask"):
             return tf.TensorSpec((None, *model.shape), tf.float32, name)
         if name == "z":
-            return tf.TensorSpec(latents.shape, tf.float32, name)
+            return tf.TensorSpec(trace("encode").structured_outputs.shape, tf.float32, name)
         return tf.TensorSpec({"seed": (2,), "labels": (None,)}.get(name, ()), tf.int32, name)
 
-    endpoints = {}
-    for name in model.capabilities():
-        names = [p.name for p in _ARGUMENTS[name] if p.name != "labels" or model.num_classes]
-        function = _positional(getattr(model, name), names, halves[name] if halves else [])
-        function = tf.function(function, [spec(n) for n in names], autograph=False)
-        endpoints[name] = function.get_concrete_function()
-        if name == "encode":
-            latents = endpoints[name].structured_outputs
-    return endpoints
+    def shared(name):
+        def call(*values, **named):
+            given = inspect.Signature(_ARGUMENTS[name]).bind(*values, **named)
+            given.apply_defaults()
+            function = trace(name)
+            specs = function.structured_input_signature[0]
+            tensors = [tf.convert_to_tensor(given.arguments[s.name], s.dtype) for s in specs]
+            if all(map(tf.TensorSpec.is_compatible_with, specs, tensors)):
+                return function(*tensors)
+            return methods[name](*values, **named)
+
+        return call
+
+    endpoints, labelled = {}, model.num_classes > 0
+    methods = {name: getattr(model, name) for name in model.capabilities()}
+    # What one endpoint calls of another, as `reconstruct` does `encode`, is stored once.
+    vars(model).update({name: shared(name) for name in methods})
+    try:
+        return {name: trace(name) for name in methods}
+    finally:
+        for name in methods:
+            del vars(model)[name]
 
 
-def _positional(method, names, halves):
+def _positional(method, specs, halves):
     """Wraps a method as a function of positional tensors, whose names a signature shows."""
+    names = [spec.name for spec in specs]
 
     def endpoint(*tensors):
-        # Cast here, once a call: within a loop of the method it would be once a step.
-        values = [(weight, tf.cast(half, tf.float32)) for weight, half in halves]
-        with keras.StatelessScope(values):
+        with _Halves(halves):
             return method(**dict(zip(names, tensors, strict=True)))
 
     endpoint.__signature__ = inspect.Signature([_parameter(name) for name in names])
@@ -369,8 +388,9 @@ def _golden_values(model, endpoints, n=4):
         "seed": as_seed(SAMPLE_SEED),
         "first": np.int32(3),
         "labels": np.arange(n, dtype=np.int32) % max(1, model.num_classes),
-        "mask": np.ones((n, *model.shape), np.float32),
+        "mask": np.zeros((n, *model.shape), np.float32),
     }
+    known["mask"][:, : model.shape[0] // 2] = 1.0
     for name, function in endpoints.items():
         names = function.structured_input_signature[0]
         arguments = {spec.name: known[spec.name] for spec in names}
@@ -412,20 +432,34 @@ def _round_to_half(model):
         weight.assign(value.astype(np.float16))
 
 
-def _halves(model, endpoints):
-    """Makes a float16 variable of each float32 weight.
-
-    Returns:
-      {name of an endpoint: [(weight, its tf.Variable)]}, of the weights that the endpoint reads.
-    """
-    pairs = {
-        weight.value.ref(): (weight, tf.Variable(tf.cast(weight, tf.float16), name=weight.name))
+def _halves(model):
+    """Makes a float16 variable of each float32 weight: {id of the weight: tf.Variable}."""
+    return {
+        id(weight): tf.Variable(tf.cast(weight, tf.float16), name=weight.name)
         for weight in _float32_weights(model)
     }
-    return {
-        name: [pairs[v.ref()] for v in function.variables if v.ref() in pairs]
-        for name, function in endpoints.items()
-    }
+
+
+class _Halves(keras.StatelessScope):
+    """In it, in the graph of a function, Keras reads float16 variables in the place of its weights.
+
+    They are cast in that graph, once a call: within a loop it would be once a step.
+
+    Args:
+      halves: as of `_halves`.
+    """
+
+    def __init__(self, halves):
+        super().__init__()
+        self.halves, self.values = halves, {}
+        self.graph = tf.compat.v1.get_default_graph()
+
+    def get_current_value(self, variable):
+        key = id(variable)
+        if key in self.halves and key not in self.values:
+            with self.graph.as_default():
+                self.values[key] = tf.cast(self.halves[key], tf.float32)
+        return self.values.get(key, super().get_current_value(variable))
 
 
 def _float32_weights(model):

@@ -23,7 +23,7 @@ def command(name, as_json):
     can = [verb for verb in CAPABILITIES if callable(getattr(cls, verb, None))]
     recipe = getattr(cls, "recipe", {})
     settable = [o for o in registry.options(cls) if o.name not in registry.FROM_DATA]
-    tags = registry.pretrained_tags(entry)
+    tags = [*registry.pretrained().get(entry, {})]
 
     if as_json:
         import json

@@ -11,9 +11,8 @@ def command(as_json):
     """List the models that are installed."""
     from zoo import registry
 
-    rows = [
-        (name, entry, registry.pretrained_tags(entry)) for name, entry in registry.models().items()
-    ]
+    shipped = registry.pretrained()
+    rows = [(name, entry, [*shipped.get(entry, {})]) for name, entry in registry.models().items()]
     if as_json:
         import json
         from dataclasses import asdict

@@ -128,7 +128,7 @@ class PixelCNN(GenerativeModel):
         return self.log_prob(x, None, labels)
 
     def compile(self, total_steps=None):
-        """Compiles with Adam; its learning rate rises and falls over total_steps, or is constant."""
+        """Compiles with Adam; its rate rises and falls over total_steps, or is constant."""
         rate = self.learning_rate
         if total_steps:
             warmup = min(WARMUP, total_steps // 10)
