@@ -1,4 +1,4 @@
-"""The PixelCNN: the conformance checks, and its mathematics on images that can be counted."""
+"""PixelCNN and PixelRNN: the conformance checks, and mathematics on images that can be counted."""
 
 import itertools
 
@@ -9,16 +9,24 @@ import tensorflow as tf
 
 import zoo
 from zoo.models.pixelcnn import PixelCNN
+from zoo.models.pixelrnn import PixelRNN
 
 SEED = tf.constant([1, 2])
+CHANNELS = {PixelCNN: "filters", PixelRNN: "units"}
 
-test_conformance = zoo.testing.conformance(PixelCNN, filters=8, num_layers=1)
+test_pixelcnn_conformance = zoo.testing.conformance(PixelCNN, filters=8, num_layers=1)
+test_pixelrnn_conformance = zoo.testing.conformance(PixelRNN, units=8, num_layers=1)
 
 
-def loud(shape, levels, spread=0.4, **options):
-    """A PixelCNN whose weights are random, and so large that it is far from uniform."""
+@pytest.fixture(scope="module", params=CHANNELS, ids=lambda cls: cls.__name__)
+def cls(request):
+    return request.param
+
+
+def loud(cls, shape, levels, spread=0.4, **options):
+    """A model whose weights are random, and so large that it is far from uniform."""
     keras.utils.set_random_seed(1)
-    model = PixelCNN(shape, levels, **{"filters": 8, "num_layers": 2, **options})
+    model = cls(shape, levels, **{CHANNELS[cls]: 8, "num_layers": 2, **options})
     for k, weight in enumerate(model.trainable_weights):
         noise = tf.random.stateless_normal(weight.shape, (3, k))
         weight.assign(weight + spread * noise)
@@ -53,8 +61,8 @@ TINY = [
 
 
 @pytest.mark.parametrize(("shape", "levels", "options"), TINY)
-def test_probabilities_of_all_images_sum_to_one(shape, levels, options):
-    model = loud(shape, levels, **options)
+def test_probabilities_of_all_images_sum_to_one(cls, shape, levels, options):
+    model = loud(cls, shape, levels, **options)
     x = all_images(shape, levels)
     found = []
     for label in range(max(1, model.num_classes)):
@@ -71,9 +79,9 @@ def test_probabilities_of_all_images_sum_to_one(shape, levels, options):
     [((6, 6, 1), 2, 1), ((5, 4, 3), 256, 1), ((8, 8, 1), 2, 2), ((4, 6, 3), 4, 2)],
 )
 def test_parameters_depend_on_every_value_before_their_position_and_on_no_other(
-    shape, levels, block
+    cls, shape, levels, block
 ):
-    model = loud(shape, levels, block=block, num_layers=4)
+    model = loud(cls, shape, levels, block=block, num_layers=4)
     x = model.raster.positions(some_images(1, shape, levels))
     height, width, size = model.raster.grid
     with tf.GradientTape() as tape:
@@ -86,8 +94,8 @@ def test_parameters_depend_on_every_value_before_their_position_and_on_no_other(
     np.testing.assert_array_equal(jacobian != 0, np.broadcast_to(before, jacobian.shape))
 
 
-def test_every_position_depends_on_the_label():
-    model = loud((4, 4, 1), 2, block=1, num_classes=3)
+def test_every_position_depends_on_the_label(cls):
+    model = loud(cls, (4, 4, 1), 2, block=1, num_classes=3)
     x = model.raster.positions(tf.tile(some_images(1, model.shape, 2), (3, 1, 1, 1)))
     parameters = model.parameters(x, tf.eye(3)).numpy()
     assert (np.abs(parameters - parameters[0])[1:] > 1e-3).all()
@@ -121,8 +129,8 @@ def draw_naively(model, n, seed, labels=None, first=0):
         ((1, 1, 1), 2, {"block": 1}),
     ],
 )
-def test_the_cached_sampler_is_the_naive_one(shape, levels, options, monkeypatch):
-    model = loud(shape, levels, **options, num_layers=3, spread=0.2)
+def test_the_cached_sampler_is_the_naive_one(cls, shape, levels, options, monkeypatch):
+    model = loud(cls, shape, levels, **options, num_layers=3, spread=0.2)
     labels = labels_in_turn(model, 5)
     expected, expected_parameters = draw_naively(model, 5, SEED, labels, first=2)
 
@@ -135,8 +143,8 @@ def test_the_cached_sampler_is_the_naive_one(shape, levels, options, monkeypatch
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    model = loud((4, 6, 1), 256, block=2, num_classes=2)
+def exported(cls, tmp_path_factory):
+    model = loud(cls, (4, 6, 1), 256, block=2, num_classes=2)
     return model, zoo.load(zoo.export(model, tmp_path_factory.mktemp("exported") / "model"))
 
 
@@ -163,8 +171,8 @@ def test_the_saved_model_completes_and_scores(exported):
 @pytest.mark.parametrize(
     ("shape", "levels", "block"), [((4, 4, 1), 2, 1), ((4, 4, 1), 256, 2), ((3, 3, 3), 256, 1)]
 )
-def test_complete_keeps_what_is_known(shape, levels, block):
-    model = loud(shape, levels, block=block)
+def test_complete_keeps_what_is_known(cls, shape, levels, block):
+    model = loud(cls, shape, levels, block=block)
     x = some_images(6, shape, levels)
     mask = np.random.default_rng(2).integers(0, 2, x.shape).astype(np.float32)
     drawn = model.complete(x, mask, SEED).numpy()
@@ -175,8 +183,8 @@ def test_complete_keeps_what_is_known(shape, levels, block):
     np.testing.assert_array_equal(nothing, model.sample(6, SEED))
 
 
-def test_complete_is_by_example():
-    model = loud((4, 4, 1), 2)
+def test_complete_is_by_example(cls):
+    model = loud(cls, (4, 4, 1), 2)
     x = some_images(6, model.shape, 2)
     mask = np.random.default_rng(2).integers(0, 2, x.shape).astype(np.float32)
     whole = model.complete(x, mask, SEED).numpy()
@@ -184,9 +192,9 @@ def test_complete_is_by_example():
 
 
 @pytest.mark.parametrize(("block", "num_classes"), [(1, 0), (2, 0), (1, 2)])
-def test_complete_draws_from_the_conditional_distribution(block, num_classes):
+def test_complete_draws_from_the_conditional_distribution(cls, block, num_classes):
     """The first values of 2 x 2 images are known: p(rest | known) = p(all) / sum p(all)."""
-    model = loud((2, 2, 1), 2, block=block, num_classes=num_classes)
+    model = loud(cls, (2, 2, 1), 2, block=block, num_classes=num_classes)
     images, n = all_images((2, 2, 1), 2), 4000
     label = tf.ones([n], tf.int32) if num_classes else None
     joint = np.exp(model.log_prob(images, None, labels=None if label is None else label[:16]))
@@ -202,8 +210,8 @@ def test_complete_draws_from_the_conditional_distribution(block, num_classes):
         np.testing.assert_array_less(np.abs(counts - expected), 5 * np.sqrt(expected) + 5)
 
 
-def test_what_follows_has_no_influence_on_what_is_drawn():
-    model = loud((4, 4, 1), 2, block=1)
+def test_what_follows_has_no_influence_on_what_is_drawn(cls):
+    model = loud(cls, (4, 4, 1), 2, block=1)
     mask = np.zeros((6, 4, 4, 1), np.float32)
     mask[:, 2] = 1
     black, white = (model.complete(tf.fill(mask.shape, v), mask, SEED) for v in (0.0, 1.0))
@@ -211,16 +219,16 @@ def test_what_follows_has_no_influence_on_what_is_drawn():
     assert not np.array_equal(black[:, 3], white[:, 3])
 
 
-def test_sample_has_the_frequencies_of_the_model():
-    model = loud((2, 2, 1), 4, block=1)
+def test_sample_has_the_frequencies_of_the_model(cls):
+    model = loud(cls, (2, 2, 1), 4, block=1)
     drawn = model.sample(20_000, SEED).numpy().reshape(-1, 4) * 3
     counts = np.bincount(np.rint(drawn).astype(int) @ [64, 16, 4, 1], minlength=256)
     expected = 20_000 * np.exp(model.log_prob(all_images((2, 2, 1), 4), None))
     np.testing.assert_array_less(np.abs(counts - expected), 5 * np.sqrt(expected) + 5)
 
 
-def test_the_loss_is_the_negative_log_prob_with_dropout_in_training_alone():
-    model = loud((4, 4, 1), 2, dropout_rate=0.5)
+def test_the_loss_is_the_negative_log_prob_with_dropout_in_training_alone(cls):
+    model = loud(cls, (4, 4, 1), 2, dropout_rate=0.5)
     x = some_images(8, model.shape, 2)
     loss = model.compute_loss(x, None, SEED, 0)
     assert loss.numpy() == pytest.approx(-np.mean(model.log_prob(x, None)), rel=1e-5)
@@ -244,8 +252,8 @@ def bfloat16():
 @pytest.mark.parametrize(
     ("levels", "options"), [(2, {"num_classes": 3}), (256, {}), (256, {"block": 1})]
 )
-def test_in_bfloat16_all_is_float32_and_finite(levels, options):
-    model = loud((4, 4, 1), levels, **options, spread=1.0)
+def test_in_bfloat16_all_is_float32_and_finite(cls, levels, options):
+    model = loud(cls, (4, 4, 1), levels, **options, spread=1.0)
     x, labels = some_images(5, model.shape, levels), labels_in_turn(model, 5)
     with tf.GradientTape() as tape:
         loss = model.compute_loss(x, labels, SEED, 0, training=True)
@@ -268,7 +276,6 @@ def test_in_bfloat16_all_is_float32_and_finite(levels, options):
         ({"block": 3}, "block=3"),
         ({"shape": (9, 9, 1), "block": 3}, r"shape=\(9, 9, 1\)"),
         ({"shape": (8, 8, 3)}, "smaller block"),
-        ({"filters": 0}, "filters=0"),
         ({"num_layers": 0}, "num_layers=0"),
         ({"mixtures": 0}, "mixtures=0"),
         ({"dropout_rate": 1.0}, "dropout_rate=1.0"),
@@ -279,6 +286,11 @@ def test_in_bfloat16_all_is_float32_and_finite(levels, options):
         ({"num_classes": -1}, "num_classes=-1"),
     ],
 )
-def test_bad_options(options, message):
+def test_bad_options(cls, options, message):
     with pytest.raises(ValueError, match=message):
-        PixelCNN(**{"shape": (8, 8, 1), **options})
+        cls(**{"shape": (8, 8, 1), **options})
+
+
+def test_no_channels(cls):
+    with pytest.raises(ValueError, match=f"{CHANNELS[cls]}=0"):
+        cls((8, 8, 1), **{CHANNELS[cls]: 0})
