@@ -109,7 +109,7 @@ class Raster:
         """
         n, top = tf.shape(x)[0], self.levels - 1.0
         height, width, size = self.grid
-        given, known = tf.round(self.positions(x * mask) * top), self.positions(mask)
+        given, known = tf.round(self.positions(x) * top), self.positions(mask)
         u = zoo.random.uniform(seed, first, n, (*self.grid, 2))
 
         def draw_row(index, row, state, rows):

@@ -247,8 +247,11 @@ class SavedModel:
             raise InputError(
                 f"{self.name} was trained without labels, so takes none. Received: {labels=}"
             )
-        if "num_samples" in tensors and tensors["num_samples"] < 0:
-            raise InputError(f"num_samples must not be negative. Received: {values}")
+        if "num_samples" in tensors and tensors["num_samples"] < 1:
+            if tensors["num_samples"] < 0:
+                raise InputError(f"num_samples must not be negative. Received: {values}")
+            # TensorFlow's convolutions give an empty batch another shape.
+            return tf.zeros([0, *self.card["shape"]])
         try:
             return next(iter(function(**tensors).values()))
         except tf.errors.InvalidArgumentError as error:

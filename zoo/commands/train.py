@@ -187,7 +187,8 @@ def _print_plan(model, recipe, split, folder, jit, dry_run):
     steps, epochs = len(split) // batch_size, recipe["epochs"]
     there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     free = shutil.disk_usage(there).free
-    disk = 4 * 3 * 4 * parameters + 2**20  # 4 checkpoints at a time of weights and 2 Adam slots
+    # 4 checkpoints at a time, of the weights, their average and 2 slots of Adam.
+    disk = 4 * 4 * 4 * parameters + 2**20
     about = training.environment(model)
     compiled = model.jit_compile if jit is None else jit
     work = f"{epochs:,} epochs of {steps:,} steps of {batch_size} images"

@@ -225,7 +225,7 @@ class PixelCNN(GenerativeModel):
 
         before = (tf.zeros([n, REACH, width, size]), no_inputs(n, width))
         return self.raster.complete(
-            self.on_grid(x * mask), mask, seed, first, before, start_row, step
+            self.on_grid(tf.where(mask > 0.5, x, 0.0)), mask, seed, first, before, start_row, step
         )
 
     def _head(self, h):

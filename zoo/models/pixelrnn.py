@@ -214,7 +214,7 @@ class PixelRNN(GenerativeModel):
 
         before = no_states(n, width)
         return self.raster.complete(
-            self.on_grid(x * mask), mask, seed, first, before, start_row, step
+            self.on_grid(tf.where(mask > 0.5, x, 0.0)), mask, seed, first, before, start_row, step
         )
 
     def _head(self, h):
