@@ -22,7 +22,7 @@ _HOME = {
     "load_dataset": "zoo.datasets",
     "train": "zoo.training",
 }
-_MODULES = ("distributions", "random", "testing")
+_MODULES = ("distributions", "layers", "random", "raster", "testing")
 
 __all__ = ["API_VERSION", *_HOME, *_MODULES]
 

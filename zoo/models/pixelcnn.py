@@ -117,7 +117,7 @@ class PixelCNN(GenerativeModel):
         v = self.above(rows) + bias_above  # [B, H, W, C]
         h = self.left(row) + bias_left
         for k, layer in enumerate(self.gated):
-            v, context = layer.look_up(layer.vertical(v), v, label[:, None, None])
+            v, context = layer.look_up(layer.vertical(v), label[:, None, None])
             update = layer.look_left(layer.horizontal(h), context)
             drawn = None if seed is None else zoo.random.fold_in(seed, k)
             h += dropout(update, self.dropout_rate, drawn, first)
@@ -205,7 +205,7 @@ class PixelCNN(GenerativeModel):
             contexts, new = [tf.tile(bias_left[turned][:, None], [1, n, 1])], []
             for layer, below in zip(self.gated, inputs, strict=True):
                 new.append(v)
-                v, context = layer.look_up(layer.vertical_row(v, below), v, label[:, None])
+                v, context = layer.look_up(layer.vertical_row(v, below), label[:, None])
                 contexts.append(tf.transpose(context, [1, 0, 2]))  # [W, n, 2 C]
             contexts = [tf.reverse(context, [0]) for context in contexts]
             return (rows, new), contexts, (tf.zeros([n, REACH, size]), no_inputs(n))
@@ -253,12 +253,11 @@ class GatedLayer(keras.layers.Layer):
         self.mix = keras.layers.Dense(filters)
         self.label = keras.layers.Dense(4 * filters, use_bias=False) if conditional else None
 
-    def look_up(self, a, v, label):
+    def look_up(self, a, label):
         """Ends the vertical stack's layer.
 
         Args:
           a: [n, ..., 2 C], of `vertical`.
-          v: [n, ..., C], what `vertical` was given.
           label: float32 [n, ..., num_classes], one-hot.
 
         Returns:
