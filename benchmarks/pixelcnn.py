@@ -35,7 +35,8 @@ def main():
     for n in (16, 64):
         cached, naive = sampling(n, settings.rounds)
         print(
-            f"sampling {n} images: cached {cached:.2f} s, naive {naive:.1f} s: {naive / cached:.0f}x",
+            f"sampling {n} images: cached {cached:.2f} s, naive {naive:.1f} s:"
+            f" {naive / cached:.0f}x",
             flush=True,
         )
     ours, theirs, rate = training(settings.rounds, settings.steps)
@@ -79,7 +80,7 @@ def sampling(n, rounds, pixels=4):
 
 
 def training(rounds, steps):
-    """Returns the seconds a step of ours and of keras.io's, and the operations a second of a matrix product."""
+    """Returns seconds a step of ours and keras.io's, and a matrix product's operations a second."""
     keras.config.set_dtype_policy("mixed_bfloat16")
     ours = zoo.create("pixelcnn", shape=SHAPE, filters=FILTERS, num_layers=LAYERS)
     ours.compile(total_steps=1000)
