@@ -58,6 +58,8 @@ class GenerativeModel(keras.Model):
 
     recipe = {}
     log_prob_kind = None
+    average = None
+    moved_weights = ()
 
     def __new__(cls, *args, **kwargs):
         # keras.Model drops the arguments before Keras can record them for `get_config`.
@@ -115,11 +117,9 @@ class GenerativeModel(keras.Model):
         if optimizer is not None:
             # Keras loads the state of an optimizer only if it is built, and else merely warns.
             self.optimizer.build(self.trainable_variables)
-        self.average = average
-        self.moved_weights = []
-        if average is not None:
-            # Not Keras's: these are neither weights of the model nor exported.
-            self.moved_weights = [tf.Variable(w.value) for w in self.trainable_variables]
+        self.average, averaged = average, [] if average is None else self.trainable_variables
+        # Not Keras's: these are neither weights of the model nor exported.
+        self.moved_weights = [tf.Variable(weight.value) for weight in averaged]
 
     @contextlib.contextmanager
     def training_weights(self):
