@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "model": {"random"},
     "models": FOR_MODELS,
     "random": set(),
-    "raster": {"distributions", "random"},
+    "raster": {"distributions", "model", "random"},
     "registry": {"errors", "model"},
     "runs": {"errors"},
     "saving": {"checkpoints", "errors", "golden", "images", "model", "registry"},
@@ -90,13 +90,16 @@ def test_a_wheel_works_elsewhere_without_network(tmp_path):
         " for s in zoo.load_dataset(n)])"
     )
     nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", program],
+    told = dict(
         cwd=tmp_path,
         env={**os.environ, **nowhere, "PYTHONPATH": str(site)},
         capture_output=True,
         text=True,
         check=True,
     )
+    done = subprocess.run([sys.executable, "-P", "-c", program], **told)
+    models = "['pixelcnn', 'pixelrnn', 'vae']"
     counts = "55000 5000 10000 55000 5000 10000 50000 10000 10000"
-    assert done.stdout.strip() == f"{site / 'zoo' / '__init__.py'} ['vae'] {counts}"
+    assert done.stdout.strip() == f"{site / 'zoo' / '__init__.py'} {models} {counts}"
+    subprocess.run([site / "bin" / "zoo", "sample", "pixelcnn", "-o", "drawn.png"], **told)
+    assert (tmp_path / "drawn.png").stat().st_size > 1000

@@ -7,12 +7,19 @@ each of them depends on those before it there is a joint distribution of `zoo.di
 position depends on earlier ones is the networks of the model.
 """
 
+import math
+
+import keras
 import tensorflow as tf
 
 import zoo.random
 from zoo.distributions import BernoulliTree, DiscretizedLogisticMixture
+from zoo.model import GenerativeModel
 
-__all__ = ["Raster"]
+__all__ = ["Raster", "RasterModel"]
+
+WARMUP = 500  # steps in which the learning rate rises
+AVERAGE = 0.999  # decay of the average of the weights
 
 
 class Raster:
@@ -133,3 +140,108 @@ class Raster:
         *_, rows = tf.while_loop(lambda index, *_: index < height, draw_row, start)
         drawn = self.images(tf.transpose(rows.stack(), [1, 0, 2, 3]))
         return tf.where(mask > 0.5, x, drawn)  # to the last bit: graphs multiply by 1 / top
+
+
+class RasterModel(GenerativeModel):
+    """What every model of a raster does, given its networks. Abstract: a subclass has
+
+    * `parameters(x, label, seed=None, first=0)`, of all positions at once: float32 [n, H, W, P] of
+      x, float32 [n, H, W, S], positions in [0, 1]; label, float32 [n, num_classes], one-hot; seed,
+      int32 [2] of the dropout, or None for none; and first, int32 [], the index of the first image;
+    * `cache(label)`, the same position by position: (state, start_row, step) as of
+      `Raster.complete`.
+
+    Args:
+      shape: (height, width, channels) of an image, the sides multiples of block.
+      levels: int, at least 2.
+      num_classes: int; number of labels the model is conditional on; 0 is unconditional.
+      block: int, as of `Raster`.
+      mixtures: int, as of `Raster`.
+      dropout_rate: float in [0, 1).
+      learning_rate: float; of Adam at its highest.
+
+    Raises:
+      ValueError: if an argument cannot be.
+    """
+
+    log_prob_kind = "exact"
+
+    def __init__(self, shape, levels, num_classes, block, mixtures, dropout_rate, learning_rate):
+        super().__init__(shape, levels, num_classes)
+        self.raster = Raster(self.shape, levels, block, mixtures)
+        if not 0 < learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be positive. Received: {learning_rate=}")
+        if not 0 <= dropout_rate < 1:
+            raise ValueError(f"dropout_rate must be in [0, 1). Received: {dropout_rate=}")
+        self.learning_rate, self.dropout_rate = learning_rate, dropout_rate
+
+    def call(self, x, labels=None):
+        """Returns log p(x), as `log_prob`."""
+        return self.log_prob(x, None, labels)
+
+    def compile(self, total_steps=None):
+        """Compiles with Adam; its rate rises and falls over total_steps, or is constant."""
+        rate = self.learning_rate
+        if total_steps:
+            warmup = min(WARMUP, total_steps // 10)
+            rate = keras.optimizers.schedules.CosineDecay(
+                0.0, total_steps - warmup, warmup_target=rate, warmup_steps=warmup
+            )
+        super().compile(keras.optimizers.Adam(rate, global_clipnorm=1.0), average=AVERAGE)
+
+    def compute_loss(self, x, y, seed, first, training=False):
+        """Returns -log p(x), float32 [], in nats per image, with dropout in training."""
+        return -tf.reduce_mean(self._log_prob(x, y, seed if training else None, first))
+
+    def log_prob(self, x, seed, labels=None, first=0):
+        """Returns log p(x), exactly, in nats.
+
+        Args:
+          x: float32 [n, *shape], in [0, 1] on the grid of the levels.
+          seed: not used.
+          labels: int32 [n], or None where the model is unconditional.
+          first: not used.
+
+        Returns:
+          float32 [n].
+        """
+        return self._log_prob(x, labels)
+
+    def _log_prob(self, x, labels, seed=None, first=0):
+        x = self.raster.positions(self.on_grid(x))
+        parameters = self.parameters(x, self.one_hot(labels, tf.shape(x)[0]), seed, first)
+        return self.raster.log_prob(x, parameters)
+
+    def sample(self, num_samples, seed, labels=None, first=0):
+        """Draws images, position after position.
+
+        Args:
+          num_samples: int32 [].
+          seed: int32 [2]; image k depends on (seed, first + k) alone.
+          labels: int32 [num_samples], or None where the model is unconditional.
+          first: int32 []; index of the first image, to draw many in parts.
+
+        Returns:
+          float32 [num_samples, height, width, channels], in [0, 1] on the grid of the levels.
+        """
+        nothing = tf.zeros([num_samples, *self.shape])
+        return self.complete(nothing, nothing, seed, labels, first)
+
+    def complete(self, x, mask, seed, labels=None, first=0):
+        """Draws what is hidden of images, in raster order: each value given all before it.
+
+        What is known is kept, and what follows a value has no influence on it.
+
+        Args:
+          x: float32 [n, *shape], in [0, 1] on the grid of the levels; any value where hidden.
+          mask: float32 [n, *shape]; 1 where x is known, 0 where it is drawn anew.
+          seed: int32 [2]; image k depends on (seed, first + k) and what is known of it alone.
+          labels: int32 [n], or None where the model is unconditional.
+          first: int32 []; index of the first image.
+
+        Returns:
+          float32 [n, *shape], in [0, 1] on the grid of the levels.
+        """
+        state, start_row, step = self.cache(self.one_hot(labels, tf.shape(x)[0]))
+        x = self.on_grid(tf.where(mask > 0.5, x, 0.0))
+        return self.raster.complete(x, mask, seed, first, state, start_row, step)

@@ -21,24 +21,19 @@ Differs from the source: squares of pixels as positions; kernels of 2 x 3 and 1 
 part of 3 x 3 and 1 x 3; a bias for every position; dropout; averaged weights; Adam.
 """
 
-import math
-
 import keras
 import tensorflow as tf
 
 import zoo.random
 from zoo.layers import dropout
-from zoo.model import GenerativeModel
-from zoo.raster import Raster
+from zoo.raster import RasterModel
 
 __all__ = ["PixelCNN"]
 
 REACH = 3  # rows above, and positions to the left, that the first layer sees
-WARMUP = 500  # steps in which the learning rate rises
-AVERAGE = 0.999  # decay of the average of the weights
 
 
-class PixelCNN(GenerativeModel):
+class PixelCNN(RasterModel):
     """A gated PixelCNN.
 
     Args:
@@ -57,7 +52,6 @@ class PixelCNN(GenerativeModel):
     """
 
     recipe = dict(data="binarized_mnist", epochs=5, batch_size=128)
-    log_prob_kind = "exact"
 
     def __init__(
         self,
@@ -71,16 +65,11 @@ class PixelCNN(GenerativeModel):
         dropout_rate: float = 0.2,
         learning_rate: float = 2e-3,
     ):
-        super().__init__(shape, levels, num_classes)
-        self.raster = Raster(self.shape, levels, block, mixtures)
-        if min(filters, num_layers) < 1 or not 0 < learning_rate < math.inf:
+        super().__init__(shape, levels, num_classes, block, mixtures, dropout_rate, learning_rate)
+        if min(filters, num_layers) < 1:
             raise ValueError(
-                "filters, num_layers and learning_rate must be positive. Received:"
-                f" {filters=}, {num_layers=}, {learning_rate=}"
+                f"filters and num_layers must be positive. Received: {filters=}, {num_layers=}"
             )
-        if not 0 <= dropout_rate < 1:
-            raise ValueError(f"dropout_rate must be in [0, 1). Received: {dropout_rate=}")
-        self.learning_rate, self.dropout_rate = learning_rate, dropout_rate
         height, width, size = self.raster.grid
         self.above = keras.layers.Conv2D(filters, (REACH, 2 * REACH + 1), use_bias=False)
         self.left = keras.layers.Conv2D(filters, (1, REACH), use_bias=False)
@@ -123,75 +112,9 @@ class PixelCNN(GenerativeModel):
             h += dropout(update, self.dropout_rate, drawn, first)
         return self._head(tf.reverse(h, [1, 2]))
 
-    def call(self, x, labels=None):
-        """Returns log p(x), as `log_prob`."""
-        return self.log_prob(x, None, labels)
-
-    def compile(self, total_steps=None):
-        """Compiles with Adam; its rate rises and falls over total_steps, or is constant."""
-        rate = self.learning_rate
-        if total_steps:
-            warmup = min(WARMUP, total_steps // 10)
-            rate = keras.optimizers.schedules.CosineDecay(
-                0.0, total_steps - warmup, warmup_target=rate, warmup_steps=warmup
-            )
-        super().compile(keras.optimizers.Adam(rate, global_clipnorm=1.0), average=AVERAGE)
-
-    def compute_loss(self, x, y, seed, first, training=False):
-        """Returns -log p(x), float32 [], in nats per image, with dropout in training."""
-        return -tf.reduce_mean(self._log_prob(x, y, seed if training else None, first))
-
-    def log_prob(self, x, seed, labels=None, first=0):
-        """Returns log p(x), exactly, in nats.
-
-        Args:
-          x: float32 [n, *shape], in [0, 1] on the grid of the levels.
-          seed: not used.
-          labels: int32 [n], or None where the model is unconditional.
-          first: not used.
-
-        Returns:
-          float32 [n].
-        """
-        return self._log_prob(x, labels)
-
-    def _log_prob(self, x, labels, seed=None, first=0):
-        x = self.raster.positions(self.on_grid(x))
-        parameters = self.parameters(x, self.one_hot(labels, tf.shape(x)[0]), seed, first)
-        return self.raster.log_prob(x, parameters)
-
-    def sample(self, num_samples, seed, labels=None, first=0):
-        """Draws images, position after position.
-
-        Args:
-          num_samples: int32 [].
-          seed: int32 [2]; image k depends on (seed, first + k) alone.
-          labels: int32 [num_samples], or None where the model is unconditional.
-          first: int32 []; index of the first image, to draw many in parts.
-
-        Returns:
-          float32 [num_samples, height, width, channels], in [0, 1] on the grid of the levels.
-        """
-        nothing = tf.zeros([num_samples, *self.shape])
-        return self.complete(nothing, nothing, seed, labels, first)
-
-    def complete(self, x, mask, seed, labels=None, first=0):
-        """Draws what is hidden of images, in raster order: each value given all before it.
-
-        What is known is kept, and what follows a value has no influence on it.
-
-        Args:
-          x: float32 [n, *shape], in [0, 1] on the grid of the levels; any value where hidden.
-          mask: float32 [n, *shape]; 1 where x is known, 0 where it is drawn anew.
-          seed: int32 [2]; image k depends on (seed, first + k) and what is known of it alone.
-          labels: int32 [n], or None where the model is unconditional.
-          first: int32 []; index of the first image.
-
-        Returns:
-          float32 [n, *shape], in [0, 1] on the grid of the levels.
-        """
-        n = tf.shape(x)[0]
-        label = self.one_hot(labels, n)
+    def cache(self, label):
+        """Returns what draws position by position, as of `RasterModel`."""
+        n = tf.shape(label)[0]
         bias_above, bias_left = self._biases()
         height, width, size = self.raster.grid
 
@@ -223,10 +146,7 @@ class PixelCNN(GenerativeModel):
             zeros = tf.zeros([*sizes, self.bias.shape[-1] // 2], self.compute_dtype)
             return [zeros] * len(self.gated)
 
-        before = (tf.zeros([n, REACH, width, size]), no_inputs(n, width))
-        return self.raster.complete(
-            self.on_grid(tf.where(mask > 0.5, x, 0.0)), mask, seed, first, before, start_row, step
-        )
+        return (tf.zeros([n, REACH, width, size]), no_inputs(n, width)), start_row, step
 
     def _head(self, h):
         """Returns the parameters at positions, float32 [..., P], of what the stacks give."""

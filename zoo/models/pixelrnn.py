@@ -22,24 +22,19 @@ row in place of a masked convolution, so that nothing to the left is out of sigh
 as positions; a bias for every position; dropout; averaged weights; Adam.
 """
 
-import math
-
 import keras
 import tensorflow as tf
 
 import zoo.random
 from zoo.layers import dropout
-from zoo.model import GenerativeModel
-from zoo.raster import Raster
+from zoo.raster import RasterModel
 
 __all__ = ["PixelRNN"]
 
 REACH = 3  # columns on either side, of the row above, that the first layer sees at once
-WARMUP = 500  # steps in which the learning rate rises
-AVERAGE = 0.999  # decay of the average of the weights
 
 
-class PixelRNN(GenerativeModel):
+class PixelRNN(RasterModel):
     """A PixelRNN of GRUs.
 
     Args:
@@ -58,7 +53,6 @@ class PixelRNN(GenerativeModel):
     """
 
     recipe = dict(data="binarized_mnist", epochs=4, batch_size=128)
-    log_prob_kind = "exact"
 
     def __init__(
         self,
@@ -72,16 +66,11 @@ class PixelRNN(GenerativeModel):
         dropout_rate: float = 0.2,
         learning_rate: float = 2e-3,
     ):
-        super().__init__(shape, levels, num_classes)
-        self.raster = Raster(self.shape, levels, block, mixtures)
-        if min(units, num_layers) < 1 or not 0 < learning_rate < math.inf:
+        super().__init__(shape, levels, num_classes, block, mixtures, dropout_rate, learning_rate)
+        if min(units, num_layers) < 1:
             raise ValueError(
-                "units, num_layers and learning_rate must be positive. Received:"
-                f" {units=}, {num_layers=}, {learning_rate=}"
+                f"units and num_layers must be positive. Received: {units=}, {num_layers=}"
             )
-        if not 0 <= dropout_rate < 1:
-            raise ValueError(f"dropout_rate must be in [0, 1). Received: {dropout_rate=}")
-        self.learning_rate, self.dropout_rate = learning_rate, dropout_rate
         height, width, size = self.raster.grid
         self.above = keras.layers.Conv2D(units, (1, 2 * REACH + 1), padding="same")
         self.left = keras.layers.Dense(units)
@@ -120,75 +109,9 @@ class PixelRNN(GenerativeModel):
             h += dropout(update, self.dropout_rate, drawn, first)
         return self._head(h)
 
-    def call(self, x, labels=None):
-        """Returns log p(x), as `log_prob`."""
-        return self.log_prob(x, None, labels)
-
-    def compile(self, total_steps=None):
-        """Compiles with Adam; its rate rises and falls over total_steps, or is constant."""
-        rate = self.learning_rate
-        if total_steps:
-            warmup = min(WARMUP, total_steps // 10)
-            rate = keras.optimizers.schedules.CosineDecay(
-                0.0, total_steps - warmup, warmup_target=rate, warmup_steps=warmup
-            )
-        super().compile(keras.optimizers.Adam(rate, global_clipnorm=1.0), average=AVERAGE)
-
-    def compute_loss(self, x, y, seed, first, training=False):
-        """Returns -log p(x), float32 [], in nats per image, with dropout in training."""
-        return -tf.reduce_mean(self._log_prob(x, y, seed if training else None, first))
-
-    def log_prob(self, x, seed, labels=None, first=0):
-        """Returns log p(x), exactly, in nats.
-
-        Args:
-          x: float32 [n, *shape], in [0, 1] on the grid of the levels.
-          seed: not used.
-          labels: int32 [n], or None where the model is unconditional.
-          first: not used.
-
-        Returns:
-          float32 [n].
-        """
-        return self._log_prob(x, labels)
-
-    def _log_prob(self, x, labels, seed=None, first=0):
-        x = self.raster.positions(self.on_grid(x))
-        parameters = self.parameters(x, self.one_hot(labels, tf.shape(x)[0]), seed, first)
-        return self.raster.log_prob(x, parameters)
-
-    def sample(self, num_samples, seed, labels=None, first=0):
-        """Draws images, position after position.
-
-        Args:
-          num_samples: int32 [].
-          seed: int32 [2]; image k depends on (seed, first + k) alone.
-          labels: int32 [num_samples], or None where the model is unconditional.
-          first: int32 []; index of the first image, to draw many in parts.
-
-        Returns:
-          float32 [num_samples, height, width, channels], in [0, 1] on the grid of the levels.
-        """
-        nothing = tf.zeros([num_samples, *self.shape])
-        return self.complete(nothing, nothing, seed, labels, first)
-
-    def complete(self, x, mask, seed, labels=None, first=0):
-        """Draws what is hidden of images, in raster order: each value given all before it.
-
-        What is known is kept, and what follows a value has no influence on it.
-
-        Args:
-          x: float32 [n, *shape], in [0, 1] on the grid of the levels; any value where hidden.
-          mask: float32 [n, *shape]; 1 where x is known, 0 where it is drawn anew.
-          seed: int32 [2]; image k depends on (seed, first + k) and what is known of it alone.
-          labels: int32 [n], or None where the model is unconditional.
-          first: int32 []; index of the first image.
-
-        Returns:
-          float32 [n, *shape], in [0, 1] on the grid of the levels.
-        """
-        n = tf.shape(x)[0]
-        label = self.one_hot(labels, n)
+    def cache(self, label):
+        """Returns what draws position by position, as of `RasterModel`."""
+        n = tf.shape(label)[0]
         bias_above, bias_left = self._biases()
         width = self.raster.grid[1]
 
@@ -212,10 +135,7 @@ class PixelRNN(GenerativeModel):
             zeros = tf.zeros([*sizes, self.bias.shape[-1] // 2], self.compute_dtype)
             return [zeros] * len(self.recurrent)
 
-        before = no_states(n, width)
-        return self.raster.complete(
-            self.on_grid(tf.where(mask > 0.5, x, 0.0)), mask, seed, first, before, start_row, step
-        )
+        return no_states(n, width), start_row, step
 
     def _head(self, h):
         """Returns the parameters at positions, float32 [..., P], of what the layers give."""
