@@ -72,6 +72,10 @@ def scores(folder):
     return saving.read_card(folder)["scores"]
 
 
+def protocols(folder):
+    return [score["protocol"] for score in scores(folder)]
+
+
 def test_a_run_gets_the_score_that_training_ended_with(run):
     before = scores(run / "saved_model")
     result = here("evaluate", "./done", "-o", "new/scores.json", cwd=run.parent)
@@ -91,7 +95,7 @@ def test_scores_of_other_images_stand_beside_each_other(run):
     folder = run / "saved_model"
     for asked in (["--split", "train"], ["--limit", "9"], ["--limit", "9", "--batch-size", "2"]):
         assert here("evaluate", folder, *asked).returncode == 0
-    kept = [(score["split"], score["count"]) for score in scores(folder)]
+    kept = [(p["split"], p["count"]) for p in protocols(folder)]
     assert kept == [("test", 40), ("train", 320), ("test", 9)]
 
 
@@ -99,9 +103,10 @@ def test_other_data_are_named_in_the_score(run):
     data = run.parent / "grey.npz"
     asked = ["--data", data, "--binarize", "--split", "validation"]
     assert here("evaluate", run, *asked).returncode == 0
-    score = scores(run / "saved_model")[-1]
+    protocol = protocols(run / "saved_model")[-1]
     split = zoo.load_dataset(str(data), binarize=True)[1]
-    assert (score["dataset"], score["fingerprint"]) == ("grey", split.fingerprint)
+    assert (protocol["dataset"], protocol["fingerprint"]) == ("grey", split.fingerprint)
+    assert protocol["trained_on"] == "binary"
 
 
 def test_importance_weights_give_two_bounds(export):
@@ -112,18 +117,19 @@ def test_importance_weights_give_two_bounds(export):
     elbo, bound = scores(folder)
     x = zoo.load_dataset(str(folder.parent / "binary.npz"))[0].arrays()[0].astype(np.float32)
     exact = Pixels.log_prob(model, x, None).numpy().mean()
-    assert (elbo["metric"], elbo["kind"], elbo["k"]) == ("elbo", "importance_weight", 1)
-    assert (bound["metric"], bound["kind"], bound["k"]) == ("iw_bound", "importance_weight", 64)
-    assert elbo["nats"] == pytest.approx(exact - 0.125, abs=4 * 0.5 / len(x) ** 0.5)
+    assert (elbo["metric"], bound["metric"]) == ("elbo", "iw_bound")
+    kinds = [(p["kind"], p["k"]) for p in protocols(folder)]
+    assert kinds == [("importance_weight", 1), ("importance_weight", 64)]
+    assert elbo["value"] == pytest.approx(exact - 0.125, abs=4 * 0.5 / len(x) ** 0.5)
     # The bias of the bound is -var(e) / 2k, its noise that of the mean of 64 x 320 weights.
-    assert bound["nats"] == pytest.approx(exact - 0.284 / 128, abs=4 * 0.54 / (64 * len(x)) ** 0.5)
+    assert bound["value"] == pytest.approx(exact - 0.284 / 128, abs=4 * 0.54 / (64 * len(x)) ** 0.5)
     rows = [line.split("  ")[0] for line in result.stdout.splitlines()[-2:]]
     assert rows == ["elbo", "iw_bound, k=64"]
 
     assert here("evaluate", folder, "-k", "1", "--split", "train").returncode == 0
     assert scores(folder) == [bound, elbo]
     assert here("evaluate", folder, "-k", "3", "--split", "train", "--seed", "1").returncode == 0
-    assert [(s["k"], s["seed"]) for s in scores(folder)] == [(64, 0), (1, 1), (3, 1)]
+    assert [(p["k"], p["seed"]) for p in protocols(folder)] == [(64, 0), (1, 1), (3, 1)]
 
 
 def test_a_conditional_model_is_scored_with_labels(export):
@@ -132,7 +138,7 @@ def test_a_conditional_model_is_scored_with_labels(export):
     assert here("evaluate", folder).returncode == 0
     x, labels = zoo.load_dataset(str(folder.parent / "classes.npz"))[2].arrays()
     expected = model.log_prob(x.astype(np.float32), None, labels).numpy().mean()
-    assert scores(folder)[0]["nats"] == pytest.approx(expected, abs=1e-4)
+    assert scores(folder)[0]["value"] == pytest.approx(expected, abs=1e-4)
     result = here("evaluate", folder, "--data", folder.parent / "binary.npz")
     assert_refused(result, 2, "Expected labels of 3 classes", "binary with no labels")
 
@@ -142,7 +148,7 @@ def test_an_impossible_image_is_a_result(export):
     result = here("evaluate", folder, "-o", folder.parent / "scores.json")
     assert (result.returncode, result.stderr) == (0, "")
     [score] = scores(folder)
-    assert score["nats"] is None
+    assert score["value"] is None
     assert json.loads((folder.parent / "scores.json").read_text()) == [score]
     row = result.stdout.splitlines()[-1]
     assert row.split()[:3] == ["log_likelihood", "-inf", "inf"]
@@ -163,7 +169,7 @@ def test_a_card_that_cannot_be_written_costs_no_result(run, monkeypatch):
     card = run / "saved_model" / "card.json"
     assert result.stderr == f"Not kept in {card}: Read-only file system.\n"
     assert result.stdout.splitlines()[-1].endswith("9 test images of binary")
-    assert json.loads((run / "scores.json").read_text())[0]["count"] == 9
+    assert json.loads((run / "scores.json").read_text())[0]["protocol"]["count"] == 9
 
 
 def test_a_model_without_a_likelihood_has_none(export):

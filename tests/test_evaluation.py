@@ -14,7 +14,8 @@ import zoo.random
 from zoo import saving
 from zoo.datasets import Split, load_dataset
 from zoo.errors import ArtefactError, InputError
-from zoo.evaluation.likelihood import PROTOCOL, log_likelihood
+from zoo.evaluation.likelihood import log_likelihood
+from zoo.evaluation.scores import PROTOCOL
 from zoo.model import GenerativeModel
 
 PREPARED = Path(__file__).parents[2] / "shared" / "tfds"
@@ -165,18 +166,21 @@ def test_independent_pixels_on_the_static_test_set(exported):
     model = Pixels((28, 28, 1))
     model.table.assign(np.log((ones + 0.5) / (len(train) - ones + 0.5))[None])
     score = log_likelihood(exported(model), test)
-    assert score["nats"] == pytest.approx(-205.7922, abs=2e-4)
+    assert score["value"] == pytest.approx(-205.7922, abs=2e-4)
     assert score["bits_per_dim"] == pytest.approx(205.7922 / 784 / LN2, abs=1e-6)
     assert 0.4 < score["standard_error"] < 0.5
-    assert {key: score[key] for key in ("metric", "kind", "k", "count", "split", "dataset")} == {
-        "metric": "log_likelihood",
+    assert score["metric"] == "log_likelihood"
+    assert score["protocol"] == {
+        "version": PROTOCOL,
         "kind": "exact",
         "k": 1,
-        "count": 10000,
-        "split": "test",
+        "seed": None,
+        "trained_on": None,
         "dataset": "binarized_mnist",
+        "fingerprint": test.fingerprint,
+        "split": "test",
+        "count": 10000,
     }
-    assert (score["fingerprint"], score["protocol"]) == (test.fingerprint, PROTOCOL)
 
 
 def test_independent_levels_on_grey_mnist(exported):
@@ -212,12 +216,12 @@ def test_bounds_rise_to_the_exact_value(exported):
     elbo, four, many = (log_likelihood(loaded, Arrays(x), k=k) for k in (1, 4, 32))
     assert [s["metric"] for s in (elbo, four, many)] == ["elbo", "iw_bound", "iw_bound"]
     exact = model.exact(x)
-    assert elbo["nats"] + 0.2 < four["nats"] < many["nats"] - 0.02 < exact.mean()
-    assert many["nats"] == pytest.approx(exact.mean(), abs=0.05)
+    assert elbo["value"] + 0.2 < four["value"] < many["value"] - 0.02 < exact.mean()
+    assert many["value"] == pytest.approx(exact.mean(), abs=0.05)
     assert many["standard_error"] == pytest.approx(exact.std(ddof=1) / len(x) ** 0.5, rel=0.05)
     gap = 1.3**2 - 1 + 0.8**2 - 2 * math.log(1.3)  # KL(q || posterior), in two dimensions
     error = np.std(loaded.log_prob(x, 0).numpy() - exact) / len(x) ** 0.5
-    assert elbo["nats"] == pytest.approx(exact.mean() - gap, abs=4 * error)
+    assert elbo["value"] == pytest.approx(exact.mean() - gap, abs=4 * error)
 
 
 @pytest.mark.parametrize("k", [1, 3, 16])
@@ -225,7 +229,7 @@ def test_with_the_posterior_every_bound_is_exact(exported, k):
     model = LinearGaussian((2, 3, 1))
     x = model.sample(100, [0, 5]).numpy()
     score = log_likelihood(exported(model), Arrays(x), k=k)
-    assert score["nats"] == pytest.approx(model.exact(x).mean(), abs=1e-4)
+    assert score["value"] == pytest.approx(model.exact(x).mean(), abs=1e-4)
 
 
 def test_a_bound_is_a_function_of_seed_and_image_not_of_the_batch(exported):
@@ -236,11 +240,11 @@ def test_a_bound_is_a_function_of_seed_and_image_not_of_the_batch(exported):
     score = log_likelihood(loaded, Arrays(x), seed=3, batch_size=7, k=5, advance=done.append)
     log_weights = [loaded.log_prob(x, [j, 3]).numpy().astype(np.float64) for j in range(5)]
     expected = np.log(np.mean(np.exp(log_weights), axis=0))
-    assert score["nats"] == pytest.approx(expected.mean(), abs=1e-5)
+    assert score["value"] == pytest.approx(expected.mean(), abs=1e-5)
     assert sum(done) == 50 * 5
-    others = [log_likelihood(loaded, Arrays(x), seed, 50, k=5)["nats"] for seed in (3, 4)]
-    assert others[0] == pytest.approx(score["nats"], abs=1e-5)
-    assert abs(others[1] - score["nats"]) > 1e-3
+    others = [log_likelihood(loaded, Arrays(x), seed, 50, k=5)["value"] for seed in (3, 4)]
+    assert others[0] == pytest.approx(score["value"], abs=1e-5)
+    assert abs(others[1] - score["value"]) > 1e-3
 
 
 def test_a_limit_takes_images_from_all_of_a_split_that_is_in_the_order_of_its_labels(exported):
@@ -251,14 +255,14 @@ def test_a_limit_takes_images_from_all_of_a_split_that_is_in_the_order_of_its_la
     for limit, chosen in ((5, slice(None, None, 10)), (50, slice(None)), (900, slice(None))):
         score = log_likelihood(loaded, Arrays(x, labels, levels=2), batch_size=3, limit=limit)
         expected = loaded.log_prob(x[chosen], 0, labels[chosen]).numpy()
-        assert score["nats"] == pytest.approx(expected.mean(), abs=1e-5)
-        assert score["count"] == len(expected)
+        assert score["value"] == pytest.approx(expected.mean(), abs=1e-5)
+        assert score["protocol"]["count"] == len(expected)
 
 
 def test_one_image_has_no_standard_error(exported):
     score = log_likelihood(exported(Categories((2, 2, 1))), Arrays(binary_images(1), levels=256))
     assert score["standard_error"] is None
-    assert score["nats"] == pytest.approx(-4 * math.log(256))
+    assert score["value"] == pytest.approx(-4 * math.log(256))
 
 
 def test_images_that_a_model_finds_impossible_are_counted_and_the_score_is_json(exported):
@@ -266,7 +270,7 @@ def test_images_that_a_model_finds_impossible_are_counted_and_the_score_is_json(
     x = binary_images(40)
     score = log_likelihood(loaded, Arrays(x, levels=2))
     assert score["minus_infinity"] == x[:, 0, 0, 0].sum() > 0
-    assert score["nats"] is score["standard_error"] is score["bits_per_dim"] is None
+    assert score["value"] is score["standard_error"] is score["bits_per_dim"] is None
     saving.add_score(loaded.folder, score)
     kept = json.loads((loaded.folder / saving.CARD).read_text(), parse_constant=pytest.fail)
     assert kept["scores"] == [score]

@@ -224,11 +224,8 @@ def test_the_card_says_what_it_is_and_where_it_comes_from(plain):
     files = {p for p in plain.folder.rglob("*") if p.is_file() and p.name != "card.json"}
     assert {plain.folder / name for name in card["files"]} == files
     [score] = card["scores"]
-    assert (score["metric"], score["split"], score["dataset"]) == (
-        "log_likelihood",
-        "test",
-        "binary",
-    )
+    assert score["metric"] == "log_likelihood"
+    assert (score["protocol"]["dataset"], score["protocol"]["split"]) == ("binary", "test")
 
 
 def test_a_seed_may_be_one_int_and_a_draw_may_be_made_in_parts(plain):
@@ -301,7 +298,7 @@ def test_one_image_has_a_log_likelihood_without_a_standard_error(copy):
 
 def test_a_score_that_is_not_finite_does_not_enter_the_card(copy):
     before = (copy / "card.json").read_text()
-    score = {"metric": "fd", "split": "test", "dataset": "binary", "value": float("-inf")}
+    score = {"metric": "fd", "value": float("-inf"), "protocol": {"dataset": "binary"}}
     with pytest.raises(ArtefactError, match="Expected a score of finite numbers"):
         saving.add_score(copy, score)
     assert (copy / "card.json").read_text() == before
@@ -348,7 +345,7 @@ def test_a_card_of_another_schema_is_refused(copy):
 
 
 def test_a_new_score_of_a_kind_takes_the_place_of_the_old(copy):
-    score = {"metric": "fd", "split": "test", "dataset": "binary", "value": 3.0}
+    score = {"metric": "fd", "value": 3.0, "protocol": {"dataset": "binary", "count": 9}}
     before = saving.read_card(copy)["scores"]
     saving.add_score(copy, score)
     saving.add_score(copy, {**score, "value": 2.0})

@@ -169,21 +169,25 @@ def read_card(folder):
 
 
 def add_score(folder, score):
-    """Puts a score, a dict as of `zoo.evaluation`, into the card; one of the same kind goes.
+    """Puts a score, as of `zoo.evaluation`, into the card, in the place of one of its kind.
 
-    Of one kind are scores of the same metric, k, split, dataset and count.
+    Of one kind are scores of the same metric, k, dataset, split and count.
 
     Raises:
       ArtefactError: if the card is damaged, or a number of the score is not finite.
       OSError: if the card cannot be written.
     """
     card = read_card(folder)
-    kind = ("metric", "k", "split", "dataset", "count")
-    others = [s for s in card["scores"] if any(s.get(key) != score.get(key) for key in kind)]
+    others = [other for other in card["scores"] if _kind(other) != _kind(score)]
     try:
         checkpoints.write_json(Path(folder) / CARD, {**card, "scores": [*others, score]})
     except ValueError:
         raise ArtefactError(f"Expected a score of finite numbers. Received: {score}") from None
+
+
+def _kind(score):
+    protocol = score["protocol"]
+    return score["metric"], *(protocol.get(key) for key in ("k", "dataset", "split", "count"))
 
 
 class SavedModel:

@@ -79,12 +79,13 @@ def command(name, data, size, binarize, split, k, limit, seed, batch_size, outpu
 
 def cells(score):
     """Writes a score for people: what it is, nats, bits per dimension and on what."""
-    metric = score["metric"] if score["k"] == 1 else f"{score['metric']}, k={score['k']:,}"
-    on = f"{score['count']:,} {score['split']} images of {score['dataset']}"
+    protocol = score["protocol"]
+    metric = score["metric"] if protocol["k"] == 1 else f"{score['metric']}, k={protocol['k']:,}"
+    on = f"{protocol['count']:,} {protocol['split']} images of {protocol['dataset']}"
     if score["minus_infinity"]:
         return metric, "-inf", "inf", f"{on}, -inf for {score['minus_infinity']:,} of them"
     error = "" if score["standard_error"] is None else f" +- {score['standard_error']:.2f}"
-    return metric, f"{score['nats']:.2f}{error}", f"{score['bits_per_dim']:.3f}", on
+    return metric, f"{score['value']:.2f}{error}", f"{score['bits_per_dim']:.3f}", on
 
 
 def _progress():

@@ -11,11 +11,9 @@ import math
 import numpy as np
 
 from zoo.errors import ArtefactError, InputError
+from zoo.evaluation.scores import score
 
-__all__ = ["PROTOCOL", "log_likelihood"]
-
-PROTOCOL = 1
-"""Raised whenever the same model and data would get another score."""
+__all__ = ["log_likelihood"]
 
 METRICS = {"exact": "log_likelihood", "importance_weight": "elbo", "lower_bound": "lower_bound"}
 
@@ -33,9 +31,9 @@ def log_likelihood(model, split, seed=0, batch_size=200, limit=None, k=1, advanc
       advance: function of an int, told of every n values of log_prob that are done.
 
     Returns:
-      A score: dict of metric, nats and its standard error an image, bits_per_dim, and the protocol.
-      The standard error of one image is None. The number of images whose value is minus infinity is
-      minus_infinity; the mean then is so too, and JSON cannot say it: all three numbers are None.
+      A score in nats an image, with bits_per_dim too. The standard error of one image is None. The
+      number of images whose value is minus infinity is minus_infinity; the mean then is so too, and
+      JSON cannot say it: all three numbers are None.
 
     Raises:
       InputError: if the model has no likelihood, k weights are not defined, or there is no image.
@@ -86,18 +84,14 @@ def log_likelihood(model, split, seed=0, batch_size=200, limit=None, k=1, advanc
         nats = float(values.mean())
         bits_per_dim = -nats / math.prod(card["shape"]) / math.log(2.0)
         error = float(values.std(ddof=1) / math.sqrt(count)) if count > 1 else None
-    return {
-        "metric": METRICS[kind] if k == 1 else "iw_bound",
-        "kind": kind,
-        "k": k,
-        "nats": nats,
-        "standard_error": error,
-        "bits_per_dim": bits_per_dim,
-        "minus_infinity": infinite,
-        "count": count,
-        "split": split.split,
-        "dataset": split.name,
-        "fingerprint": split.fingerprint,
-        "seed": seed,
-        "protocol": PROTOCOL,
-    }
+    return score(
+        METRICS[kind] if k == 1 else "iw_bound",
+        nats,
+        error,
+        model,
+        split,
+        count,
+        {"kind": kind, "k": k, "seed": None if kind == "exact" else seed},
+        bits_per_dim=bits_per_dim,
+        minus_infinity=infinite,
+    )
