@@ -78,30 +78,49 @@ def protocols(folder):
 
 def test_a_run_gets_the_score_that_training_ended_with(run):
     before = scores(run / "saved_model")
-    result = here("evaluate", "./done", "-o", "new/scores.json", cwd=run.parent)
+    asked = ["--metrics", "likelihood", "-o", "new/scores.json"]
+    result = here("evaluate", "./done", *asked, cwd=run.parent)
     assert (result.returncode, result.stderr) == (0, "")
-    *found, head, row = result.stdout.splitlines()
+    *found, size, head, row = result.stdout.splitlines()
     assert found == finished().result.stdout.splitlines()[: len(found)]
     assert found[0].startswith("binary: 320/40/40 images")
-    assert head.split() == ["METRIC", "NATS", "BITS/DIM", "ON"]
+    assert size.endswith(": 64 parameters")
+    assert head.split() == ["METRIC", "VALUE", "REAL", "ON"]
     assert row.startswith("log_likelihood  -")
+    assert " nats (" in row
     assert row.endswith("40 test images of binary")
     assert json.loads((run.parent / "new" / "scores.json").read_text()) == before
     assert scores(run / "saved_model") == before
     assert zoo.load(run).sample(1, 0).shape == (1, 8, 8, 1)
 
 
+def test_by_default_it_gets_every_score_that_is_defined(run):
+    result = here("evaluate", run)
+    assert (result.returncode, result.stderr) == (0, "")
+    metrics = [score["metric"] for score in scores(run / "saved_model")]
+    assert metrics == ["log_likelihood", "ms_per_image", "ms_per_image"]
+    *rows, samples, reconstructions = result.stdout.splitlines()
+    assert [row.split()[0] for row in rows[-3:]] == [
+        "log_likelihood",
+        "ms_per_image",
+        "ms_per_image,",
+    ]
+    assert "no classifier for binary: zoo features train" in samples
+    assert "Reconstructions of" in reconstructions
+    assert "not defined, because it has no encoder" in reconstructions
+
+
 def test_scores_of_other_images_stand_beside_each_other(run):
     folder = run / "saved_model"
     for asked in (["--split", "train"], ["--limit", "9"], ["--limit", "9", "--batch-size", "2"]):
-        assert here("evaluate", folder, *asked).returncode == 0
+        assert here("evaluate", folder, "--metrics", "likelihood", *asked).returncode == 0
     kept = [(p["split"], p["count"]) for p in protocols(folder)]
     assert kept == [("test", 40), ("train", 320), ("test", 9)]
 
 
 def test_other_data_are_named_in_the_score(run):
     data = run.parent / "grey.npz"
-    asked = ["--data", data, "--binarize", "--split", "validation"]
+    asked = ["--metrics", "likelihood", "--data", data, "--binarize", "--split", "validation"]
     assert here("evaluate", run, *asked).returncode == 0
     protocol = protocols(run / "saved_model")[-1]
     split = zoo.load_dataset(str(data), binarize=True)[1]
@@ -112,7 +131,8 @@ def test_other_data_are_named_in_the_score(run):
 def test_importance_weights_give_two_bounds(export):
     model = Weighted((8, 8, 1))
     folder = export(model)
-    result = here("evaluate", folder, "--split", "train")
+    only = ["--metrics", "likelihood", "--split", "train"]
+    result = here("evaluate", folder, *only)
     assert (result.returncode, result.stderr) == (0, "")
     elbo, bound = scores(folder)
     x = zoo.load_dataset(str(folder.parent / "binary.npz"))[0].arrays()[0].astype(np.float32)
@@ -126,16 +146,16 @@ def test_importance_weights_give_two_bounds(export):
     rows = [line.split("  ")[0] for line in result.stdout.splitlines()[-2:]]
     assert rows == ["elbo", "iw_bound, k=64"]
 
-    assert here("evaluate", folder, "-k", "1", "--split", "train").returncode == 0
+    assert here("evaluate", folder, *only, "-k", "1").returncode == 0
     assert scores(folder) == [bound, elbo]
-    assert here("evaluate", folder, "-k", "3", "--split", "train", "--seed", "1").returncode == 0
+    assert here("evaluate", folder, *only, "-k", "3", "--seed", "1").returncode == 0
     assert [(p["k"], p["seed"]) for p in protocols(folder)] == [(64, 0), (1, 1), (3, 1)]
 
 
 def test_a_conditional_model_is_scored_with_labels(export):
     model = Pixels((8, 8, 1), num_classes=3)
     folder = export(model, "classes")
-    assert here("evaluate", folder).returncode == 0
+    assert here("evaluate", folder, "--metrics", "likelihood").returncode == 0
     x, labels = zoo.load_dataset(str(folder.parent / "classes.npz"))[2].arrays()
     expected = model.log_prob(x.astype(np.float32), None, labels).numpy().mean()
     assert scores(folder)[0]["value"] == pytest.approx(expected, abs=1e-4)
@@ -145,13 +165,14 @@ def test_a_conditional_model_is_scored_with_labels(export):
 
 def test_an_impossible_image_is_a_result(export):
     folder = export(Impossible((8, 8, 1)))
-    result = here("evaluate", folder, "-o", folder.parent / "scores.json")
+    only = ["--metrics", "likelihood", "-o", folder.parent / "scores.json"]
+    result = here("evaluate", folder, *only)
     assert (result.returncode, result.stderr) == (0, "")
     [score] = scores(folder)
     assert score["value"] is None
     assert json.loads((folder.parent / "scores.json").read_text()) == [score]
     row = result.stdout.splitlines()[-1]
-    assert row.split()[:3] == ["log_likelihood", "-inf", "inf"]
+    assert row.split()[:3] == ["log_likelihood", "-inf", "nats"]
     assert row.endswith(f"40 test images of binary, -inf for {score['minus_infinity']} of them")
 
 
@@ -164,7 +185,8 @@ def test_a_card_that_cannot_be_written_costs_no_result(run, monkeypatch):
         write_json(path, value)
 
     monkeypatch.setattr(checkpoints, "write_json", write_elsewhere)
-    result = here("evaluate", run, "--limit", "9", "-o", run / "scores.json")
+    only = ["--metrics", "likelihood", "--limit", "9"]
+    result = here("evaluate", run, *only, "-o", run / "scores.json")
     assert result.returncode == 0
     card = run / "saved_model" / "card.json"
     assert result.stderr == f"Not kept in {card}: Read-only file system.\n"
@@ -173,14 +195,18 @@ def test_a_card_that_cannot_be_written_costs_no_result(run, monkeypatch):
 
 
 def test_a_model_without_a_likelihood_has_none(export):
-    result = here("evaluate", export(Duel((8, 8, 1))))
+    folder = export(Duel((8, 8, 1)))
+    result = here("evaluate", folder, "--metrics", "likelihood")
     assert_refused(result, 2, "not defined, because it has no log_prob: it can sample")
+    assert here("evaluate", folder).returncode == 0
+    assert {score["metric"] for score in scores(folder)} == {"ms_per_image"}
 
 
 def test_a_model_of_unknown_data_needs_data(export):
     folder = export(Pixels((8, 8, 1)), data=None)
     assert_refused(here("evaluate", folder), 2, "does not say what it was trained on: give --data")
-    assert here("evaluate", folder, "--data", folder.parent / "other.npz").returncode == 0
+    asked = ["--metrics", "likelihood", "--data", folder.parent / "other.npz"]
+    assert here("evaluate", folder, *asked).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -191,6 +217,8 @@ def test_a_model_of_unknown_data_needs_data(export):
         (["./done", "--data", "./grey.npz"], ["data of 2 levels", "Add --binarize", "256 levels"]),
         (["./done", "--data", "mnist"], ["shape (8, 8, 1)", "Add --size 8", "(28, 28, 1)"]),
         (["./done", "--data", "./nothing.npz"], ["no such folder or file", "nothing.npz"]),
+        (["./done", "--metrics", "speed,fid"], ["--metrics of likelihood", "fid"]),
+        (["./done", "--metrics", "samples"], ["no classifier for binary"]),
         (["./done", "-k", "2"], ["Expected k=1", "whose log_prob is exact"]),
         (["./done", "-k", "0"], ["'-k'", "x>=1"]),
         (["./done", "--limit", "0"], ["'--limit'", "x>=1"]),

@@ -14,8 +14,17 @@ MAY_IMPORT = {
     "checkpoints": {"errors"},
     "datasets": {"datasets", "errors", "random"},
     "distributions": set(),
+    "environment": set(),
     "errors": set(),
-    "evaluation": {"errors", "evaluation", "model", "random", "saving"},
+    "evaluation": {
+        "checkpoints",
+        "environment",
+        "errors",
+        "evaluation",
+        "random",
+        "registry",
+        "saving",
+    },
     "golden": set(),
     "images": set(),
     "layers": {"random"},
@@ -27,7 +36,16 @@ MAY_IMPORT = {
     "runs": {"errors"},
     "saving": {"checkpoints", "errors", "golden", "images", "model", "registry"},
     "testing": {"datasets", "errors", "model", "runs", "saving", "training"},
-    "training": {"checkpoints", "errors", "images", "model", "registry", "runs", "saving"},
+    "training": {
+        "checkpoints",
+        "environment",
+        "errors",
+        "images",
+        "model",
+        "registry",
+        "runs",
+        "saving",
+    },
 }
 
 

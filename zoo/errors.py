@@ -11,6 +11,10 @@ class InputError(ZooError, ValueError):
     """A wrong name, option, value or data set."""
 
 
+class UndefinedError(InputError):
+    """What a model has not got, such as a likelihood; the message says because of what."""
+
+
 class ArtefactError(ZooError):
     """A run, checkpoint or SavedModel that is damaged or refused."""
 

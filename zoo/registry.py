@@ -40,6 +40,7 @@ __all__ = [
     "options",
     "parse_options",
     "pretrained",
+    "shipped",
 ]
 
 GROUP = "zoo.models"
@@ -331,14 +332,19 @@ def pretrained():
     return found
 
 
+def shipped():
+    """Returns the Path of the folder of what came pretrained with zoo itself."""
+    package = Path(__file__).parent
+    folder = package / "saved_models"  # in a wheel; in a checkout it is beside the package
+    return folder if folder.is_dir() else package.parent / "saved_models"
+
+
 def _saved_models(entry):
     """Lists the folders in which the package of a model may have pretrained ones."""
     if entry.problem:
         return []
     if entry.package == PACKAGE:
-        package = Path(__file__).parent
-        shipped = package / "saved_models"  # in a wheel; in a checkout they are beside the package
-        return [shipped if shipped.is_dir() else package.parent / "saved_models"]
+        return [shipped()]
     spec = importlib.util.find_spec(re.split("[.:]", entry.value)[0])
     return [Path(folder, "saved_models") for folder in spec.submodule_search_locations or ()]
 

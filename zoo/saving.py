@@ -171,7 +171,7 @@ def read_card(folder):
 def add_score(folder, score):
     """Puts a score, as of `zoo.evaluation`, into the card, in the place of one of its kind.
 
-    Of one kind are scores of the same metric, k, dataset, split and count.
+    Of one kind are scores of the same metric, data and numbers: of weights, images and samples.
 
     Raises:
       ArtefactError: if the card is damaged, or a number of the score is not finite.
@@ -187,7 +187,8 @@ def add_score(folder, score):
 
 def _kind(score):
     protocol = score["protocol"]
-    return score["metric"], *(protocol.get(key) for key in ("k", "dataset", "split", "count"))
+    keys = ("k", "n", "samples", "dataset", "split", "count")
+    return score["metric"], *map(protocol.get, keys)
 
 
 class SavedModel:
@@ -208,7 +209,8 @@ class SavedModel:
 
     def __init__(self, folder):
         self.folder = Path(folder)
-        read_card(folder)
+        if "can" not in read_card(folder):
+            raise InputError(f"Expected the SavedModel of a generative model. Received: {folder}")
         self.card = checkpoints.verify(folder, seal=CARD)
         self._loaded = tf.saved_model.load(str(folder))
 

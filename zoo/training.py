@@ -17,13 +17,11 @@ import itertools
 import json
 import math
 import os
-import platform
 import shlex
 import signal
 import statistics
 import threading
 import time
-from importlib import metadata
 from pathlib import Path
 
 import filelock
@@ -31,6 +29,7 @@ import keras
 import tensorflow as tf
 
 from zoo import checkpoints, images, registry, runs, saving
+from zoo.environment import device, versions
 from zoo.errors import ArtefactError, InputError, TrainingError
 
 __all__ = ["Interrupted", "check_new", "export_run", "locked", "train"]
@@ -211,15 +210,9 @@ def _holds(folder, step, half):
 
 def environment(model):
     """Returns what a run may change when it is resumed: versions, device, precision, jit."""
-    packages = ("keras-genzoo", "tensorflow", "keras", "tensorflow-probability", "numpy")
-    gpus = tf.config.list_physical_devices("GPU")
-    details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
     return {
-        "versions": {
-            "python": platform.python_version(),
-            **{package: metadata.version(package) for package in packages},
-        },
-        "device": details.get("device_name", "GPU") if gpus else f"CPU, {os.cpu_count()} cores",
+        "versions": versions(),
+        "device": device(),
         "precision": model.dtype_policy.name,
         "jit": bool(model.jit_compile),
     }

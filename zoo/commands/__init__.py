@@ -28,6 +28,9 @@ VERBS = (
     "interpolate",
     "reconstruct",
     "evaluate",
+    "compare",
+    "verify",
+    "features",
     "export",
     "data",
 )

@@ -1,19 +1,30 @@
-"""`zoo evaluate NAME|DIR|RUN`: how likely data are under a SavedModel."""
+"""`zoo evaluate NAME|DIR|RUN`: how good a SavedModel is, each score with its protocol."""
 
+import math
+import shlex
 from functools import partial
 from pathlib import Path
 
 import click
 
 from zoo.commands import matching_data, print_table, quiet_tensorflow
-from zoo.errors import InputError
+from zoo.errors import InputError, UndefinedError
 
+METRICS = ("likelihood", "samples", "reconstructions", "speed")
 SPLITS = ("train", "validation", "test")
 WEIGHTS = 64
+UNITS = {
+    **dict.fromkeys(("log_likelihood", "elbo", "iw_bound", "lower_bound"), "nats"),
+    "psnr": "dB",
+    "ms_per_image": "ms",
+}
 
 
 @click.command()
 @click.argument("name", metavar="NAME|DIR|RUN", type=click.Path())
+@click.option(
+    "--metrics", help=f"Some of {','.join(METRICS)}, with commas. Default: all that are defined."
+)
 @click.option("--data", help="Name or path of a data set. Default: what it was trained on.")
 @click.option("--size", type=click.IntRange(1, 4096), help="Resize the images to SIZE x SIZE.")
 @click.option("--binarize", is_flag=True, default=None, help="Draw grey images as binary ones.")
@@ -24,7 +35,18 @@ WEIGHTS = 64
     help=f"Importance weights an image, where the model has them. Default: {WEIGHTS}.",
 )
 @click.option(
-    "--limit", type=click.IntRange(1), help="So many images, evenly spaced. Default: all."
+    "--limit",
+    type=click.IntRange(1),
+    help="So many images for the likelihood, evenly spaced. Default: all.",
+)
+@click.option(
+    "--samples", type=click.IntRange(1), help="So many samples. Default: 10,000, or as in train."
+)
+@click.option(
+    "--features",
+    type=click.Path(),
+    metavar="DIR",
+    help="The classifier whose features samples are compared by. Default: that of the data set.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=200, show_default=True)
@@ -35,57 +57,136 @@ WEIGHTS = 64
     metavar="FILE.json",
     help="Write the scores there too, not into the card of the model alone.",
 )
-def command(name, data, size, binarize, split, k, limit, seed, batch_size, output):
-    """Score a SavedModel by the log-likelihood of images.
-
-    Where a model has a lower bound alone, the score says so: elbo, iw_bound or lower_bound. Every
-    score is kept, with its protocol, in the card.json of the model.
+def command(name, metrics, data, size, binarize, output, **settings):
+    """Score a SavedModel.
 
     \b
+    likelihood       of images; elbo, iw_bound or lower_bound where a model has bounds alone
+    samples          their distance from images, by the features of a classifier
+    reconstructions  PSNR and SSIM
+    speed            of drawing
+
+    Every score is kept, with its protocol, in the card.json of the model.
+
+    \b
+    zoo evaluate pixelcnn
     zoo evaluate runs/20260101-120000-vae-mnist_binary
-    zoo evaluate runs/20260101-120000-vae-mnist_binary -k 5000 --limit 500 -o scores.json
+    zoo evaluate vae --metrics likelihood -k 5000 --limit 500 -o scores.json
     """  # noqa: D301
     if output and (output.suffix != ".json" or output.is_dir()):
         raise InputError(f"Expected FILE.json for -o. Received: {output}")
+    asked = [metric.strip() for metric in metrics.split(",")] if metrics else METRICS
+    if unknown := [metric for metric in asked if metric not in METRICS]:
+        raise InputError(f"Expected --metrics of {', '.join(METRICS)}. Received: {unknown[0]}")
     quiet_tensorflow()
     from zoo import checkpoints, datasets, saving
     from zoo.commands.sample import placed
-    from zoo.evaluation.likelihood import log_likelihood
 
     model = saving.load(name)
     splits = matching_data(model, data, size, binarize)
     click.echo(datasets.describe(splits))
-    weighted = model.card["log_prob_kind"] == "importance_weight"
-    numbers = [1, k or WEIGHTS] if weighted and k != 1 else [k or 1]
-    on = splits[SPLITS.index(split)]
-    settings = {"seed": seed, "batch_size": batch_size, "limit": limit}
+    click.echo(f"{model.name}: {model.card['parameters']:,} parameters")
+    scores, undefined = [], []
     with _progress() as progress:
-        task = progress.add_task("", total=min(limit or len(on), len(on)) * sum(numbers))
-        scores = [
-            log_likelihood(model, on, k=n, advance=partial(progress.advance, task), **settings)
-            for n in numbers
-        ]
-    head = ("METRIC", "NATS", "BITS/DIM", "ON")
-    print_table([head, *map(cells, scores)])
-    try:
-        for score in scores:
-            saving.add_score(model.folder, score)
-    except OSError as error:
-        click.echo(f"Not kept in {model.folder / saving.CARD}: {error.strerror}.", err=True)
+        for metric in asked:
+            try:
+                found = _scores(metric, model, splits, progress, **settings)
+            except UndefinedError as error:
+                if metrics:
+                    raise
+                undefined.append(str(error))
+            else:
+                _keep(model, found)
+                scores += found
+    if not scores:
+        raise UndefinedError(f"No score is defined. {undefined[0]}")
+    print_table([("METRIC", "VALUE", "REAL", "ON"), *map(cells, scores)])
+    for reason in undefined:
+        click.echo(reason)
     if output:
         with placed(output):
             checkpoints.write_json(output, scores)
 
 
 def cells(score):
-    """Writes a score for people: what it is, nats, bits per dimension and on what."""
-    protocol = score["protocol"]
-    metric = score["metric"] if protocol["k"] == 1 else f"{score['metric']}, k={protocol['k']:,}"
-    on = f"{protocol['count']:,} {protocol['split']} images of {protocol['dataset']}"
-    if score["minus_infinity"]:
-        return metric, "-inf", "inf", f"{on}, -inf for {score['minus_infinity']:,} of them"
-    error = "" if score["standard_error"] is None else f" +- {score['standard_error']:.2f}"
-    return metric, f"{score['value']:.2f}{error}", f"{score['bits_per_dim']:.3f}", on
+    """Writes a score for people: what it is, its value, that of real images, and on what."""
+    metric, protocol = score["metric"], score["protocol"]
+    for key in ("k", "n"):
+        if protocol.get(key, 1) > 1:
+            metric += f", {key}={protocol[key]:,}"
+    value = _written(score["value"], score["standard_error"])
+    if unit := UNITS.get(score["metric"]):
+        value += f" {unit}"
+    if score.get("bits_per_dim"):
+        value += f" ({score['bits_per_dim']:.3f} bits/dim)"
+    on = protocol.get("device", "")
+    if "split" in protocol:
+        on = f"{protocol['count']:,} {protocol['split']} images of {protocol['dataset']}"
+    if "samples" in protocol:
+        on = f"{protocol['samples']:,} samples, {on}"
+    if score.get("minus_infinity"):
+        value, on = "-inf nats", f"{on}, -inf for {score['minus_infinity']:,} of them"
+    return metric, value, _written(*score["real"]) if "real" in score else "", on
+
+
+def _written(value, error):
+    """Writes a number to the digits that its standard error leaves, and the error."""
+    if value is None:
+        return "not finite"
+    digits = 2 if not error else min(4, max(0, 1 - math.floor(math.log10(error))))
+    return f"{value:.{digits}f}" + ("" if error is None else f" +- {error:.{digits}f}")
+
+
+def _scores(metric, model, splits, progress, split, k, limit, samples, features, seed, batch_size):
+    """Computes the scores of a metric; raises UndefinedError if the model has none."""
+    from zoo.evaluation import features as classifiers
+    from zoo.evaluation.likelihood import log_likelihood
+    from zoo.evaluation.reconstruction import score_reconstructions
+    from zoo.evaluation.samples import COUNT, score_samples
+    from zoo.evaluation.speed import score_speed
+
+    def advance_to(total):
+        return partial(progress.advance, progress.add_task(metric, total=total))
+
+    train, on = splits[0], splits[SPLITS.index(split)]
+    if metric == "likelihood":
+        weighted = model.card["log_prob_kind"] == "importance_weight"
+        numbers = [1, k or WEIGHTS] if weighted and k != 1 else [k or 1]
+        advance = advance_to(min(limit or len(on), len(on)) * sum(numbers))
+        return [log_likelihood(model, on, seed, batch_size, limit, n, advance) for n in numbers]
+    if metric == "samples":
+        folder = features or classifiers.find(on)
+        if not folder:
+            data = shlex.quote(on.source["name"])
+            raise UndefinedError(
+                f"Samples of {model.name} are not compared, because there is no classifier for"
+                f" {on.name}: zoo features train {data}, then --features DIR."
+            )
+        count = samples or min(COUNT, len(train))
+        return score_samples(
+            model,
+            train,
+            on,
+            classifiers.Extractor(folder),
+            count,
+            seed,
+            batch_size,
+            advance_to(len(train) + len(on) + count),
+        )
+    if metric == "reconstructions":
+        return score_reconstructions(model, on, batch_size, advance_to(len(on)))
+    return score_speed(model)
+
+
+def _keep(model, scores):
+    """Puts scores into the card of a model, or says that it cannot be written."""
+    from zoo import saving
+
+    try:
+        for score in scores:
+            saving.add_score(model.folder, score)
+    except OSError as error:
+        click.echo(f"Not kept in {model.folder / saving.CARD}: {error.strerror}.", err=True)
 
 
 def _progress():
@@ -94,6 +195,7 @@ def _progress():
 
     terminal = console.Console()
     return progress.Progress(
+        progress.TextColumn("{task.description}"),
         progress.BarColumn(24),
         progress.TaskProgressColumn(),
         progress.TimeRemainingColumn(),

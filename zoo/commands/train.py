@@ -248,8 +248,8 @@ def describe_score(score):
     """Writes a score for people, in one line."""
     from zoo.commands.evaluate import cells
 
-    metric, nats, bits_per_dim, on = cells(score)
-    return f"{metric} {nats} nats ({bits_per_dim} bits/dim) on {on}"
+    metric, value, _, on = cells(score)
+    return f"{metric} {value} on {on}"
 
 
 class _Display:

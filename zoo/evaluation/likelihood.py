@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from zoo.errors import ArtefactError, InputError
+from zoo.errors import ArtefactError, InputError, UndefinedError
 from zoo.evaluation.scores import score
 
 __all__ = ["log_likelihood"]
@@ -36,13 +36,14 @@ def log_likelihood(model, split, seed=0, batch_size=200, limit=None, k=1, advanc
       JSON cannot say it: all three numbers are None.
 
     Raises:
-      InputError: if the model has no likelihood, k weights are not defined, or there is no image.
+      UndefinedError: if the model has no likelihood.
+      InputError: if k weights are not defined, or there is no image.
       ArtefactError: if log_prob gives what is not a log-probability.
     """
     card = model.card
     kind = card["log_prob_kind"]
     if "log_prob" not in card["can"]:
-        raise InputError(
+        raise UndefinedError(
             f"The likelihood of {model.name} is not defined, because it has no log_prob: it can"
             f" {', '.join(card['can'])}."
         )
@@ -88,10 +89,10 @@ def log_likelihood(model, split, seed=0, batch_size=200, limit=None, k=1, advanc
         METRICS[kind] if k == 1 else "iw_bound",
         nats,
         error,
+        {"kind": kind, "k": k, "seed": None if kind == "exact" else seed},
         model,
         split,
         count,
-        {"kind": kind, "k": k, "seed": None if kind == "exact" else seed},
         bits_per_dim=bits_per_dim,
         minus_infinity=infinite,
     )

@@ -1,0 +1,145 @@
+"""`zoo compare` and `zoo verify`: what is put side by side, what is not, and what must hold."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from shell import assert_refused, copy_of_finished, here
+from toys import Pixels
+
+import zoo
+from zoo import saving
+from zoo.evaluation.comparison import compare, winners
+
+
+def score(metric="frechet_distance", value=1.0, error=0.1, **protocol):
+    protocol = {"version": 1, "split": "test", "count": 10, **protocol}
+    return {"metric": metric, "value": value, "standard_error": error, "protocol": protocol}
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """The folder of two finished runs of one recipe: done, and better, whose scores differ."""
+    run = copy_of_finished(tmp_path)
+    run.rename(tmp_path / "better")
+    change_scores(tmp_path / "better", value=lambda v: v + 100.0)
+    copy_of_finished(tmp_path)
+    return tmp_path
+
+
+def change_scores(run, value=lambda v: v, **protocol):
+    path = run / "saved_model" / "card.json"
+    card = json.loads(path.read_text())
+    for found in card["scores"]:
+        found["value"] = value(found["value"])
+        found["protocol"] |= protocol
+    path.write_text(json.dumps(card))
+
+
+def test_scores_of_equal_protocols_are_one_row():
+    a, b, c = score(value=1.0), score(value=2.0), score(value=3.0, count=20)
+    rows, reasons = compare({"A": [c, a], "B": [b], "C": [score("psnr")]})
+    assert rows == [{"A": a, "B": b}]
+    assert reasons == []
+
+
+def test_scores_of_other_protocols_are_not_and_the_nearest_tell_why():
+    far, near = score(count=20, split="train"), score(count=20)
+    rows, [reason] = compare({"A": [far, near], "B": [score()]})
+    assert rows == []
+    assert reason == "frechet_distance of A and B is not compared: they differ in count (20 | 10)."
+
+
+def test_a_likelihood_is_not_compared_with_a_bound():
+    exact, bound = score("log_likelihood", kind="exact"), score("elbo", kind="importance_weight")
+    rows, [reason] = compare({"A": [exact], "B": [bound]})
+    assert rows == []
+    assert "metric (log_likelihood | elbo)" in reason
+    assert "kind (exact | importance_weight)" in reason
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "best"),
+    [
+        ("coverage", (0.5, 0.9, 0.4), {"B"}),
+        ("frechet_distance", (0.5, 0.9, 0.4), {"A", "C"}),  # 0.1 is no difference: errors are 0.1
+        ("frechet_distance", (0.5, 0.55, 0.6), set()),
+        ("diversity", (0.5, 5.0, 0.1), set()),
+        ("elbo", (-5.0, None, -9.0), set()),
+    ],
+)
+def test_the_best_are_those_that_none_is_better_than_beyond_the_errors(metric, values, best):
+    row = {name: score(metric, value) for name, value in zip("ABC", values, strict=True)}
+    assert winners(row) == best
+
+
+def test_compare_prints_a_table_and_draws_samples_of_one_seed(runs):
+    result = here("compare", "./done", "./better", "--seed", "3", "-o", "both.png", cwd=runs)
+    assert (result.returncode, result.stderr) == (0, "")
+    wrote, head, row = result.stdout.splitlines()
+    assert head.split() == ["METRIC", "./done", "./better", "ON"]
+    assert row.startswith("log_likelihood  -")
+    assert row.count("*") == 1
+    assert "* " in row.partition(" nats")[2].partition(" nats")[2]  # the second is the better
+    assert wrote.startswith("Wrote 16 samples a row, of ./done, ./better, seed 3")
+    with Image.open(runs / "both.png") as picture:
+        width, height = picture.size
+    assert 7 < width / height < 9
+
+
+def test_compare_refuses_what_does_not_compare(runs):
+    change_scores(runs / "better", seed=7)
+    result = here("compare", "./done", "./better", cwd=runs)
+    assert_refused(result, 2, "No scores of these models compare")
+    assert "differ in seed (None | 7)" in result.stdout
+    assert_refused(here("compare", "./done", cwd=runs), 2, "two models or more")
+    assert_refused(here("compare", "./done", "./done", cwd=runs), 2, "two models or more")
+    assert_refused(here("compare", "./done", "./none", cwd=runs), 2, "Expected a run")
+    asked = ["./done", "./better", "-o", "both.jpg"]
+    assert_refused(here("compare", *asked, cwd=runs), 2, "Expected FILE.png")
+
+
+def test_compare_tells_who_has_no_scores(runs, monkeypatch):
+    monkeypatch.setattr(saving, "_run_as_stranger", lambda folder: {"ms_per_image": 0.0})
+    zoo.export(Pixels((8, 8, 1)), runs / "new")
+    result = here("compare", "./done", "./new", cwd=runs)
+    assert_refused(result, 2, "./new has no scores yet: zoo evaluate ./new")
+
+
+def test_verify_computes_what_the_card_says(runs):
+    result = here("verify", "./done", cwd=runs)
+    assert (result.returncode, result.stderr) == (0, "")
+    head, row, end = result.stdout.splitlines()
+    assert head.split() == ["METRIC", "CARD", "HERE", "AGREE", "ON"]
+    assert " yes " in row
+    assert end == "./done keeps what its card says: 1 scores, and the files."
+    assert here("verify", "./done", "--quick", cwd=runs).returncode == 0  # 40 images are few
+
+
+def test_verify_finds_a_score_that_is_not_true(runs):
+    result = here("verify", "./better", cwd=runs)
+    assert_refused(result, 3, "./better does not keep what its card says of log_likelihood")
+    assert " NO " in result.stdout
+    change_scores(runs / "better", value=lambda v: v - 100.0 + 1e-4)
+    assert here("verify", "./better", cwd=runs).returncode == 0
+
+
+def test_verify_finds_damage_and_what_it_cannot_compute(runs):
+    change_scores(runs / "done", fingerprint="another")
+    result = here("verify", "./done", cwd=runs)
+    assert_refused(result, 2, "log_likelihood", "differ in fingerprint (another |")
+    change_scores(runs / "done", dataset="another")
+    assert_refused(here("verify", "./done", cwd=runs), 2, "Expected scores in the card of ./done")
+    weights = runs / "better" / "saved_model" / "variables" / "variables.index"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert_refused(here("verify", "./better", cwd=runs), 3, "variables.index is damaged")
+
+
+def test_an_impossible_score_is_verified_as_such():
+    from zoo.evaluation.verification import agrees
+
+    assert agrees(score(value=None), score(value=None))
+    assert not agrees(score(value=None), score(value=1.0))
+    assert agrees(score(value=1.0), score(value=1.02))
+    assert not agrees(score(value=1.0), score(value=np.nextafter(1.025, 2.0)))

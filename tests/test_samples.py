@@ -1,0 +1,226 @@
+"""Scores of samples, reconstructions and speed, against the same numbers found another way."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from test_evaluation import Arrays
+from toys import Duel
+
+import zoo
+from zoo import saving
+from zoo.errors import ArtefactError, InputError, UndefinedError
+from zoo.evaluation import distances
+from zoo.evaluation.reconstruction import score_reconstructions
+from zoo.evaluation.samples import score_samples
+from zoo.evaluation.speed import score_speed
+from zoo.model import GenerativeModel
+
+SHAPE = (4, 4, 1)
+
+
+class Memory(GenerativeModel):
+    """Draws what it was given, one after the other, or what has their labels.
+
+    Args:
+      shape: (height, width, channels) of an image.
+      levels: 256.
+      num_classes: number of labels the model is conditional on.
+      count: number of images it is given.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int, int], levels: int = 256, num_classes: int = 0, count: int = 1
+    ):
+        super().__init__(shape, levels, num_classes)
+        self.images = self.add_weight(shape=(count, *shape), name="images")
+        self.build()
+
+    def sample(self, num_samples, seed, labels=None, first=0):
+        index = first + tf.range(num_samples) if labels is None else labels
+        return tf.gather(self.images.value, index % self.images.shape[0])
+
+
+class Autoencoder(GenerativeModel):
+    """Reconstructs images with half of their first row lost.
+
+    Args:
+      shape: (height, width, channels) of an image.
+      levels: 256.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], levels: int = 256):
+        super().__init__(shape, levels)
+        self.build()
+
+    def sample(self, num_samples, seed, labels=None, first=0):
+        return tf.zeros((num_samples, *self.shape))
+
+    def reconstruct(self, x, labels=None):
+        keep = np.ones((1, *self.shape), np.float32)
+        keep[:, 0] = 0.5
+        return x * keep
+
+
+class Projection:
+    """Features and logits that are linear in the pixels."""
+
+    name, sha256 = "projection", "0" * 64
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self.weights = rng.normal(size=(2, 16, 5)).astype(np.float32)
+
+    def __call__(self, x):
+        return tuple(np.reshape(x, (len(x), 16)) @ w for w in self.weights)
+
+
+@pytest.fixture
+def exported(tmp_path, monkeypatch):
+    """A function that exports a model and loads it, without the check in another process."""
+    monkeypatch.setattr(saving, "_run_as_stranger", lambda folder: {"ms_per_image": 0.0})
+    return lambda model: saving.load(zoo.export(model, tmp_path / type(model).__name__))
+
+
+def images(n, seed=0, shape=SHAPE):
+    levels = np.random.default_rng((seed, n)).integers(0, 256, (n, *shape))
+    return levels.astype(np.float32) / 255.0
+
+
+def memory(x, num_classes=0):
+    model = Memory(SHAPE, num_classes=num_classes, count=len(x))
+    model.images.assign(x)
+    return model
+
+
+def test_samples_are_compared_with_images_by_their_features(exported):
+    train, test, drawn = images(1300), images(1200, 1), images(1250, 2)
+    extractor, done = Projection(), []
+    scores = score_samples(
+        exported(memory(drawn)),
+        Arrays(train, levels=256),
+        Arrays(test, levels=256),
+        extractor,
+        count=1250,
+        seed=3,
+        batch_size=99,
+        advance=done.append,
+    )
+    assert sum(done) == len(train) + len(test) + len(drawn)
+    found = {score["metric"]: (score["value"], score["standard_error"]) for score in scores}
+    real = {score["metric"]: score["real"] for score in scores}
+    chosen = train[np.arange(1250) * 1300 // 1250]
+    (known, _), (of_test, _) = extractor(train), extractor(test)
+    for x, of in ((drawn, found), (chosen, real)):
+        features, logits = extractor(x)
+        sums = [distances.moments([f], 3) for f in (features, of_test)]
+        expected = {
+            "frechet_distance": distances.frechet_distance(*sums),
+            "kernel_distance": distances.kernel_distance(features, of_test, 3),
+            "classifier_score": distances.classifier_score(logits, 3),
+            **distances.precision_recall_density_coverage(features, of_test, 3),
+            "diversity": distances.diversity(features, of_test),
+        }
+        for metric, pair in expected.items():
+            assert of[metric] == pytest.approx(pair, rel=1e-4, abs=1e-6), metric
+    for features, of in ((extractor(drawn)[0], found), (of_test, real)):
+        copies = distances.authenticity(*distances.nearest(features, known), known)
+        assert of["authenticity"] == pytest.approx(copies, abs=2e-3)
+    assert {*found} == {*expected, "authenticity"}
+    protocol = scores[0]["protocol"]
+    assert (protocol["extractor"], protocol["extractor_sha256"]) == ("projection", "0" * 64)
+    assert (protocol["samples"], protocol["count"], protocol["seed"]) == (1250, 1200, 3)
+
+
+def test_a_model_that_repeats_its_training_images_is_found_out(exported):
+    train, test = images(400), images(300, 1)
+    splits = Arrays(train, levels=256), Arrays(test, levels=256)
+    scores = score_samples(exported(memory(train)), *splits, Projection())
+    found = {score["metric"]: score for score in scores}
+    assert "kernel_distance" not in found  # of 1000 and more
+    assert found["frechet_distance"]["value"] == found["frechet_distance"]["real"][0]
+    assert found["authenticity"]["value"] == 0.0
+    assert found["authenticity"]["real"][0] > 0.3
+
+
+def test_a_conditional_model_is_given_the_labels_of_training_images(exported):
+    train, test = images(200), images(200, 1)
+    labels = np.sort(np.random.default_rng(0).integers(0, 7, 200)).astype(np.int32)
+    model = exported(memory(images(7, 2), num_classes=7))
+    seen = []
+
+    class Seen(Projection):
+        def __call__(self, x):
+            seen.append(np.array(x))
+            return super().__call__(x)
+
+    split = Arrays(train, labels, levels=256)
+    score_samples(model, split, Arrays(test, levels=256), Seen(), count=100, batch_size=64)
+    drawn = np.concatenate(seen)[400:]
+    assert np.array_equal(drawn, images(7, 2)[labels[::2]])
+
+
+def test_samples_that_cannot_be_compared_are_refused(exported):
+    splits = Arrays(images(200), levels=256), Arrays(images(200, 1), levels=256)
+    drawn = images(200, 2)
+    drawn[199] = np.nan
+    model = exported(memory(drawn))
+    with pytest.raises(ArtefactError, match=r"images from 0 to 1 of Memory\. Received: nan"):
+        score_samples(model, *splits, Projection())
+    for count in (0, 201):
+        with pytest.raises(InputError, match=f"Expected 1 to 200 samples.* Received: {count}"):
+            score_samples(model, *splits, Projection(), count=count)
+
+
+def test_psnr_and_ssim_of_known_reconstructions(exported):
+    x = np.ones((3, 12, 12, 1), np.float32)
+    x[1] = np.linspace(0, 1, 144, dtype=np.float32).reshape(12, 12, 1)
+    x[2] = 0.0  # is kept without error
+    done = []
+    psnr, ssim = score_reconstructions(
+        exported(Autoencoder((12, 12, 1))), Arrays(x, levels=256), 2, done.append
+    )
+    y = x.astype(np.float64)
+    y[:, 0] /= 2
+    decibels = -10 * np.log10(np.mean((x - y) ** 2, axis=(1, 2, 3))[:2])
+    assert psnr["metric"] == "psnr"
+    assert psnr["value"] == pytest.approx(decibels.mean(), rel=1e-5)
+    assert psnr["standard_error"] == pytest.approx(decibels.std(ddof=1) / 2**0.5, rel=1e-4)
+    assert psnr["exact"] == 1
+    assert ssim["metric"] == "ssim"
+    assert ssim["value"] == pytest.approx(np.mean([*map(structural_similarity, x, y)]), abs=1e-4)
+    assert sum(done) == 3
+
+
+def structural_similarity(x, y):
+    """Equation 13 of Wang et al., 2004, averaged over the windows that lie inside."""
+    offset = np.arange(11) - 5
+    window = np.exp(-(offset[:, None] ** 2 + offset**2) / (2 * 1.5**2))
+    window /= window.sum()
+    found = []
+    for i in range(2):
+        for j in range(2):
+            a, b = (z[i : i + 11, j : j + 11, 0].astype(np.float64) for z in (x, y))
+            mean_a, mean_b = (window * a).sum(), (window * b).sum()
+            var_a, var_b = (window * a**2).sum() - mean_a**2, (window * b**2).sum() - mean_b**2
+            covariance = (window * a * b).sum() - mean_a * mean_b
+            found.append(
+                (2 * mean_a * mean_b + 0.01**2)
+                * (2 * covariance + 0.03**2)
+                / ((mean_a**2 + mean_b**2 + 0.01**2) * (var_a + var_b + 0.03**2))
+            )
+    return np.mean(found)
+
+
+def test_small_images_have_no_ssim_and_other_models_no_reconstructions(exported):
+    [psnr] = score_reconstructions(exported(Autoencoder(SHAPE)), Arrays(images(5), levels=256))
+    assert psnr["exact"] == 0
+    with pytest.raises(UndefinedError, match="not defined, because it has no encoder: it can"):
+        score_reconstructions(exported(Duel(SHAPE)), Arrays(images(5), levels=256))
+
+
+def test_speed_is_measured_of_one_image_and_of_many(exported):
+    one, many = score_speed(exported(memory(images(7), num_classes=7)))
+    assert [score["protocol"]["n"] for score in (one, many)] == [1, 64]
+    assert one["value"] > many["value"] > 0
+    assert one["standard_error"] > 0
+    assert one["protocol"]["device"].startswith(("CPU, ", "NVIDIA", "GPU"))
