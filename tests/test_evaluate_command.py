@@ -85,7 +85,7 @@ def test_a_run_gets_the_score_that_training_ended_with(run):
     assert found == finished().result.stdout.splitlines()[: len(found)]
     assert found[0].startswith("binary: 320/40/40 images")
     assert size.endswith(": 64 parameters")
-    assert head.split() == ["METRIC", "VALUE", "REAL", "ON"]
+    assert head.split() == ["METRIC", "VALUE", "ON"]
     assert row.startswith("log_likelihood  -")
     assert " nats (" in row
     assert row.endswith("40 test images of binary")

@@ -100,7 +100,10 @@ def command(name, metrics, data, size, binarize, output, **settings):
                 scores += found
     if not scores:
         raise UndefinedError(f"No score is defined. {undefined[0]}")
-    print_table([("METRIC", "VALUE", "REAL", "ON"), *map(cells, scores)])
+    table = [("METRIC", "VALUE", "REAL", "ON"), *map(cells, scores)]
+    if not any(row[2] for row in table[1:]):
+        table = [(metric, value, on) for metric, value, _, on in table]
+    print_table(table)
     for reason in undefined:
         click.echo(reason)
     if output:
