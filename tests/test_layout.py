@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FOR_MODELS = {"model", "random", "raster", "layers", "distributions", "losses"}
+FOR_MODELS = {"model", "random", "raster", "layers", "distributions", "losses", "schedules"}
 MAY_IMPORT = {
     "checkpoints": {"errors"},
     "datasets": {"datasets", "errors", "random"},
@@ -31,9 +31,10 @@ MAY_IMPORT = {
     "model": {"random"},
     "models": FOR_MODELS,
     "random": set(),
-    "raster": {"distributions", "model", "random"},
+    "raster": {"distributions", "model", "random", "schedules"},
     "registry": {"errors", "model"},
     "runs": {"errors"},
+    "schedules": set(),
     "saving": {"checkpoints", "errors", "golden", "images", "model", "registry"},
     "testing": {"datasets", "errors", "model", "runs", "saving", "training"},
     "training": {

@@ -1,6 +1,8 @@
 """The pretrained models: small, sealed, with a score and the command that made them."""
 
+import runpy
 import shlex
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,12 +12,18 @@ import zoo
 from zoo import registry
 from zoo.commands.train import command as train
 
+ROOT = Path(__file__).parents[1]
 SHIPPED = {tag: path for tags in registry.pretrained().values() for tag, path in tags.items()}
 SCORES = {"exact": {"log_likelihood"}, "importance_weight": {"elbo", "iw_bound"}}
 
 
 def test_what_is_shipped():
     assert {*SHIPPED} == {"pixelcnn-binarized_mnist", "pixelrnn-binarized_mnist"}
+
+
+def test_the_table_in_the_readme_is_that_of_the_cards():
+    table = runpy.run_path(str(ROOT / "docs" / "models.py"))["table"]()
+    assert table in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize("tag", SHIPPED)

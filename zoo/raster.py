@@ -15,6 +15,7 @@ import tensorflow as tf
 import zoo.random
 from zoo.distributions import BernoulliTree, DiscretizedLogisticMixture
 from zoo.model import GenerativeModel
+from zoo.schedules import warm_cosine
 
 __all__ = ["Raster", "RasterModel"]
 
@@ -181,12 +182,7 @@ class RasterModel(GenerativeModel):
 
     def compile(self, total_steps=None):
         """Compiles with Adam; its rate rises and falls over total_steps, or is constant."""
-        rate = self.learning_rate
-        if total_steps:
-            warmup = min(WARMUP, total_steps // 10)
-            rate = keras.optimizers.schedules.CosineDecay(
-                0.0, total_steps - warmup, warmup_target=rate, warmup_steps=warmup
-            )
+        rate = warm_cosine(self.learning_rate, total_steps, WARMUP)
         super().compile(keras.optimizers.Adam(rate, global_clipnorm=1.0), average=AVERAGE)
 
     def compute_loss(self, x, y, seed, first, training=False):

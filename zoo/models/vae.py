@@ -18,8 +18,8 @@ https://arxiv.org/abs/1312.6114, equation 7 and appendix B. Conditional on the l
 Yan, Learning Structured Output Representation using Deep Conditional Generative Models, NeurIPS
 2015. Discretised logistic: Salimans et al., PixelCNN++, ICLR 2017, equation 2.
 
-Differs from the source: convolutions on patches and residual connections around the hidden layer;
-Adam with a cosine schedule instead of Adagrad.
+Differs from the source: convolutions with residual connections around the hidden layer; Adam, whose
+rate rises and falls, in place of Adagrad.
 """
 
 import math
@@ -31,13 +31,14 @@ import tensorflow_probability as tfp
 import zoo.random
 from zoo.distributions import DiscretizedLogistic
 from zoo.model import GenerativeModel
+from zoo.schedules import warm_cosine
 
 __all__ = ["VAE"]
 
 tfd = tfp.distributions
 
-PATCH = 4  # pixels on a side that the convolutions see as one position
-NARROW = 16  # channels that a position has on its way to and from the dense layers
+NARROW = 8  # channels that a position has on its way to and from the dense layers
+WARMUP = 400  # steps in which the learning rate rises
 
 
 class VAE(GenerativeModel):
@@ -48,9 +49,9 @@ class VAE(GenerativeModel):
       levels: 2 for binary images, 256 for 8-bit ones.
       num_classes: number of labels the model is conditional on; 0 is unconditional.
       latent_dim: dimensions of z.
-      filters: channels of the convolutions, which see patches of 4 x 4 pixels.
+      filters: channels of the convolutions at a quarter of the image's sides; half as many at half.
       hidden_dim: units of the dense layer between the convolutions and z, on either side.
-      learning_rate: of Adam at the first step; it falls to 0 on a cosine.
+      learning_rate: float; of Adam at its highest.
 
     Raises:
       ValueError: if an argument cannot be.
@@ -67,15 +68,15 @@ class VAE(GenerativeModel):
         latent_dim: int = 32,
         filters: int = 64,
         hidden_dim: int = 512,
-        learning_rate: float = 2e-3,
+        learning_rate: float = 4e-3,
     ):
         super().__init__(shape, levels, num_classes)
         if len(shape) != 3 or levels < 2:
             raise ValueError(f"Expected images of 2 levels or more. Received: {shape=}, {levels=}")
-        if min(latent_dim, filters, hidden_dim) < 1 or not 0 < learning_rate < math.inf:
+        if min(latent_dim, filters - 1, hidden_dim) < 1 or not 0 < learning_rate < math.inf:
             raise ValueError(
-                "latent_dim, filters, hidden_dim and learning_rate must be positive. Received:"
-                f" {latent_dim=}, {filters=}, {hidden_dim=}, {learning_rate=}"
+                "latent_dim, hidden_dim and learning_rate must be positive, filters 2 or more."
+                f" Received: {latent_dim=}, {filters=}, {hidden_dim=}, {learning_rate=}"
             )
         self.latent_dim, self.learning_rate = latent_dim, learning_rate
         sizes = (self.shape, num_classes, latent_dim, filters, hidden_dim)
@@ -115,10 +116,8 @@ class VAE(GenerativeModel):
         return self.reconstruct(x, labels)
 
     def compile(self, total_steps=None):
-        """Compiles with Adam; its learning rate falls over total_steps, or is constant."""
-        rate = self.learning_rate
-        if total_steps:
-            rate = keras.optimizers.schedules.CosineDecay(rate, total_steps)
+        """Compiles with Adam; its rate rises and falls over total_steps, or is constant."""
+        rate = warm_cosine(self.learning_rate, total_steps, WARMUP)
         super().compile(optimizer=keras.optimizers.Adam(rate))
 
     def compute_loss(self, x, y, seed, first, training=False):
@@ -198,7 +197,9 @@ def encoder(shape, num_classes, latent_dim, filters, hidden_dim):
     x = keras.Input(shape)
     label = keras.Input((num_classes,))
     h = keras.layers.Rescaling(2.0, -1.0)(x)
-    h = keras.layers.Conv2D(filters, 7, strides=PATCH, padding="same")(h)  # [B, H/4, W/4, F]
+    h = keras.layers.Conv2D(filters // 2, 5, strides=2, padding="same")(h)  # [B, H/2, W/2, F/2]
+    h = keras.layers.Activation("silu")(residual(h))
+    h = keras.layers.Conv2D(filters, 4, strides=2, padding="same")(h)  # [B, H/4, W/4, F]
     h = keras.layers.Activation("silu")(residual(h))
     h = keras.layers.Conv2D(NARROW, 1, activation="silu")(h)
     h = keras.layers.Concatenate()([keras.layers.Flatten()(h), label])
@@ -209,7 +210,7 @@ def encoder(shape, num_classes, latent_dim, filters, hidden_dim):
 def decoder(shape, num_classes, latent_dim, filters, hidden_dim, parameters):
     """Builds (z, one-hot label) -> the parameters of every pixel, [n, H, W, parameters C]."""
     height, width, channels = shape
-    rows, columns = -(-height // PATCH), -(-width // PATCH)
+    rows, columns = -(-height // 4), -(-width // 4)
     z = keras.Input((latent_dim,))
     label = keras.Input((num_classes,))
     h = keras.layers.Concatenate()([z, label])
@@ -218,9 +219,9 @@ def decoder(shape, num_classes, latent_dim, filters, hidden_dim, parameters):
     h = keras.layers.Reshape((rows, columns, NARROW))(h)
     h = keras.layers.Conv2D(filters, 3, padding="same")(h)
     h = keras.layers.Activation("silu")(residual(h))
-    h = keras.layers.Conv2DTranspose(
-        parameters * channels, 2 * PATCH, strides=PATCH, padding="same"
-    )(h)
+    h = keras.layers.Conv2DTranspose(filters // 2, 4, strides=2, padding="same")(h)
+    h = keras.layers.Activation("silu")(residual(h))
+    h = keras.layers.Conv2DTranspose(parameters * channels, 4, strides=2, padding="same")(h)
     return keras.Model([z, label], h[:, :height, :width])
 
 
