@@ -22,8 +22,10 @@ def main():
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
     before = README.read_text()
-    head, _, rest = before.partition(BEGIN)
-    _, _, tail = rest.partition(END)
+    head, begin, rest = before.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not (begin and end):
+        sys.exit(f"Expected {BEGIN.strip()} and {END.strip()} in {README}.")
     after = head + BEGIN + table() + END + tail
     if check and after != before:
         sys.exit("README.md is not what the cards say: python docs/models.py")
@@ -33,7 +35,8 @@ def main():
 def table():
     rows = [HEAD, "|---|---|---|---|---|---|---|\n"]
     for tags in registry.pretrained().values():
-        rows += [row(tag, folder) for tag, folder in tags.items()]
+        here = {t: folder for t, folder in tags.items() if folder.is_relative_to(README.parent)}
+        rows += [row(tag, folder) for tag, folder in here.items()]
     return "".join(rows)
 
 
@@ -47,16 +50,19 @@ def row(tag, folder):
         f"{card['parameters']:,}",
         "<br>".join(scores(card)),
         f"{training.duration(card['training_seconds'])}, {card['environment']['device']}",
-        f"{card['ms_per_image']:.1f} ms",
+        "".join(cells(s)[1] for s in card["scores"] if s["protocol"].get("n") == 64),
     ]
     return f"| {' | '.join(parts)} |\n"
 
 
 def scores(card):
     """Writes the scores on all of the test set that the table shows."""
-    for score in card["scores"]:
+    tested = {"dataset": card["recipe"]["data"]["name"], "split": "test"}
+    found = [s for s in card["scores"] if tested.items() <= s["protocol"].items()]
+    most = max(s["protocol"]["count"] for s in found)
+    for score in found:
         protocol = score["protocol"]
-        if score["metric"] in SHOWN and protocol["count"] == 10_000:
+        if score["metric"] in SHOWN and protocol["count"] == most:
             metric, value, real, _ = cells(score)
             yield f"{metric} {value}" + (f", of real images {real}" if real else "")
 

@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from shell import assert_refused, copy_of_finished, here
+from shell import assert_refused, copy_of_finished, here, write_data
 from toys import Pixels
 
 import zoo
 from zoo import saving
 from zoo.evaluation.comparison import compare, winners
+from zoo.evaluation.likelihood import log_likelihood
 
 
 def score(metric="frechet_distance", value=1.0, error=0.1, **protocol):
@@ -44,6 +45,40 @@ def test_scores_of_equal_protocols_are_one_row():
     assert reasons == []
 
 
+def test_a_model_that_is_in_no_row_is_named():
+    rows, reasons = compare({"A": [score()], "B": [score()], "C": [score(count=20)]})
+    assert len(rows) == 1
+    assert reasons == [
+        "frechet_distance of C and A is not compared: they differ in count (20 | 10)."
+    ]
+    rows, reasons = compare({"A": [score()], "B": [score(count=20)], "C": [score(count=30)]})
+    assert rows == []
+    assert [reason.split()[2] for reason in reasons] == ["A", "B"]
+
+
+def test_other_images_of_one_name_are_told_apart():
+    a, b = score(dataset="x", fingerprint="f"), score(dataset="x", fingerprint="g")
+    _, [reason] = compare({"A": [a], "B": [b]})
+    assert reason.endswith("they differ in fingerprint (f | g).")
+    _, [reason] = compare({"A": [a], "B": [score(dataset="y", fingerprint="g")]})
+    assert reason.endswith("they differ in dataset (x | y).")
+
+
+def test_a_likelihood_that_knows_the_label_is_not_compared_with_one_that_does_not(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(saving, "_run_as_stranger", lambda folder: {"ms_per_image": 0.0})
+    write_data(tmp_path)
+    split = zoo.load_dataset(str(tmp_path / "classes.npz"))[2]
+    scores = {}
+    for num_classes in (0, 3):
+        folder = zoo.export(Pixels((8, 8, 1), num_classes=num_classes), tmp_path / str(num_classes))
+        scores[str(num_classes)] = [log_likelihood(zoo.load(folder), split)]
+    rows, [reason] = compare(scores)
+    assert rows == []
+    assert reason.endswith("they differ in conditional (False | True).")
+
+
 def test_scores_of_other_protocols_are_not_and_the_nearest_tell_why():
     far, near = score(count=20, split="train"), score(count=20)
     rows, [reason] = compare({"A": [far, near], "B": [score()]})
@@ -66,7 +101,9 @@ def test_a_likelihood_is_not_compared_with_a_bound():
         ("frechet_distance", (0.5, 0.9, 0.4), {"A", "C"}),  # 0.1 is no difference: errors are 0.1
         ("frechet_distance", (0.5, 0.55, 0.6), set()),
         ("diversity", (0.5, 5.0, 0.1), set()),
-        ("elbo", (-5.0, None, -9.0), set()),
+        ("elbo", (-5.0, None, -9.0), {"A"}),  # None is of an impossible image
+        ("elbo", (None, None, None), set()),
+        ("ms_per_image", (1.0, 2.0, 3.0), set()),
     ],
 )
 def test_the_best_are_those_that_none_is_better_than_beyond_the_errors(metric, values, best):
@@ -74,11 +111,24 @@ def test_the_best_are_those_that_none_is_better_than_beyond_the_errors(metric, v
     assert winners(row) == best
 
 
+def test_scores_of_the_same_images_differ_by_less_than_their_errors():
+    parts = np.random.default_rng(0).normal(-80.0, 1.0, 20)
+    worse = parts - 0.2 + 0.01 * np.random.default_rng(1).normal(size=20)
+    a, b = ({**score("elbo", p.mean(), 0.2), "parts": [*p]} for p in (parts, worse))
+    assert winners({"A": a, "B": b}) == {"A"}
+    assert winners({"A": a, "B": {**b, "parts": [*parts[::-1]]}}) == set()
+
+
+def test_a_psnr_without_some_of_the_images_is_not_ranked():
+    row = {"A": {**score("psnr", 30.0), "exact": 1}, "B": {**score("psnr", 20.0), "exact": 0}}
+    assert winners(row) == set()
+
+
 def test_compare_prints_a_table_and_draws_samples_of_one_seed(runs):
     result = here("compare", "./done", "./better", "--seed", "3", "-o", "both.png", cwd=runs)
     assert (result.returncode, result.stderr) == (0, "")
     wrote, head, row = result.stdout.splitlines()
-    assert head.split() == ["METRIC", "./done", "./better", "ON"]
+    assert head.split() == ["METRIC", "./done", "./better", "REAL", "ON"]
     assert row.startswith("log_likelihood  -")
     assert row.count("*") == 1
     assert "* " in row.partition(" nats")[2].partition(" nats")[2]  # the second is the better
@@ -128,9 +178,10 @@ def test_verify_finds_a_score_that_is_not_true(runs):
 def test_verify_finds_damage_and_what_it_cannot_compute(runs):
     change_scores(runs / "done", fingerprint="another")
     result = here("verify", "./done", cwd=runs)
-    assert_refused(result, 2, "log_likelihood", "differ in fingerprint (another |")
-    change_scores(runs / "done", dataset="another")
-    assert_refused(here("verify", "./done", cwd=runs), 2, "Expected scores in the card of ./done")
+    assert result.returncode == 2
+    left_out, error = result.stderr.splitlines()
+    assert left_out.startswith("Left out: log_likelihood is of another fingerprint (another |")
+    assert "Expected scores in the card of ./done that can be computed here" in error
     weights = runs / "better" / "saved_model" / "variables" / "variables.index"
     weights.write_bytes(weights.read_bytes()[:-1])
     assert_refused(here("verify", "./better", cwd=runs), 3, "variables.index is damaged")
@@ -140,6 +191,9 @@ def test_an_impossible_score_is_verified_as_such():
     from zoo.evaluation.verification import agrees
 
     assert agrees(score(value=None), score(value=None))
+    assert not agrees({**score(value=None), "minus_infinity": 1}, score(value=None))
+    assert agrees(score(value=1.0, error=0.0), score(value=1.0 + 5e-6, error=0.0))
+    assert not agrees(score(value=1.0, error=None), score(value=1.0001, error=None))
     assert not agrees(score(value=None), score(value=1.0))
     assert agrees(score(value=1.0), score(value=1.02))
-    assert not agrees(score(value=1.0), score(value=np.nextafter(1.025, 2.0)))
+    assert not agrees(score(value=1.0), score(value=1.02502))

@@ -12,6 +12,7 @@ from toys import Duel, Pixels
 import zoo
 import zoo.random
 from zoo import checkpoints, saving
+from zoo.errors import ArtefactError
 
 
 class Weighted(Pixels):
@@ -105,9 +106,34 @@ def test_by_default_it_gets_every_score_that_is_defined(run):
         "ms_per_image",
         "ms_per_image,",
     ]
-    assert "no classifier for binary: zoo features train" in samples
+    assert "no classifier for binary: it has no labels to train one" in samples
     assert "Reconstructions of" in reconstructions
     assert "not defined, because it has no encoder" in reconstructions
+
+
+def test_what_was_found_stays_where_something_fails_after_it(run, monkeypatch):
+    from zoo.evaluation import reconstruction
+
+    def fail(*args):
+        raise ArtefactError("It broke.")
+
+    monkeypatch.setattr(reconstruction, "score_reconstructions", fail)
+    asked = ["--metrics", "likelihood,reconstructions", "--limit", "9", "-o", run / "scores.json"]
+    result = here("evaluate", run, *asked)
+    assert_refused(result, 3, "It broke.")
+    assert result.stdout.splitlines()[-1].endswith("9 test images of binary")
+    assert [p["count"] for p in protocols(run / "saved_model")] == [40, 9]
+    assert json.loads((run / "scores.json").read_text())[0]["protocol"]["count"] == 9
+
+
+def test_a_pretrained_model_named_by_its_name_keeps_its_own_card(run, monkeypatch):
+    folder = run / "saved_model"
+    before = (folder / "card.json").read_bytes()
+    monkeypatch.setattr(saving.registry, "pretrained", lambda: {None: {"noisy-binary": folder}})
+    result = here("evaluate", "noisy-binary", "--metrics", "speed")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "The card of noisy-binary stays as it came" in result.stdout
+    assert (folder / "card.json").read_bytes() == before
 
 
 def test_scores_of_other_images_stand_beside_each_other(run):
@@ -125,7 +151,7 @@ def test_other_data_are_named_in_the_score(run):
     protocol = protocols(run / "saved_model")[-1]
     split = zoo.load_dataset(str(data), binarize=True)[1]
     assert (protocol["dataset"], protocol["fingerprint"]) == ("grey", split.fingerprint)
-    assert protocol["trained_on"] == "binary"
+    assert protocol["trained_on"] == "binary.npz"
 
 
 def test_importance_weights_give_two_bounds(export):
@@ -139,17 +165,19 @@ def test_importance_weights_give_two_bounds(export):
     exact = Pixels.log_prob(model, x, None).numpy().mean()
     assert (elbo["metric"], bound["metric"]) == ("elbo", "iw_bound")
     kinds = [(p["kind"], p["k"]) for p in protocols(folder)]
-    assert kinds == [("importance_weight", 1), ("importance_weight", 64)]
+    assert kinds == [("importance_weight", 1), ("importance_weight", 128)]
     assert elbo["value"] == pytest.approx(exact - 0.125, abs=4 * 0.5 / len(x) ** 0.5)
-    # The bias of the bound is -var(e) / 2k, its noise that of the mean of 64 x 320 weights.
-    assert bound["value"] == pytest.approx(exact - 0.284 / 128, abs=4 * 0.54 / (64 * len(x)) ** 0.5)
+    # The bias of the bound is -var(e) / 2k, its noise that of the mean of 128 x 320 weights.
+    assert bound["value"] == pytest.approx(
+        exact - 0.284 / 256, abs=4 * 0.54 / (128 * len(x)) ** 0.5
+    )
     rows = [line.split("  ")[0] for line in result.stdout.splitlines()[-2:]]
-    assert rows == ["elbo", "iw_bound, k=64"]
+    assert rows == ["elbo", "iw_bound, k=128"]
 
     assert here("evaluate", folder, *only, "-k", "1").returncode == 0
     assert scores(folder) == [bound, elbo]
     assert here("evaluate", folder, *only, "-k", "3", "--seed", "1").returncode == 0
-    assert [(p["k"], p["seed"]) for p in protocols(folder)] == [(64, 0), (1, 1), (3, 1)]
+    assert [(p["k"], p["seed"]) for p in protocols(folder)] == [(128, 0), (1, 1), (3, 1)]
 
 
 def test_a_conditional_model_is_scored_with_labels(export):

@@ -129,9 +129,9 @@ class Arrays(Split):
 
     fingerprint = "none"
 
-    def __init__(self, x, labels=None, levels=0):
+    def __init__(self, x, labels=None, levels=0, split="test"):
         classes = 0 if labels is None else int(max(labels)) + 1
-        super().__init__("arrays", "test", len(x), x.shape[1:], levels, classes, (), ())
+        super().__init__("arrays", split, len(x), x.shape[1:], levels, classes, (), ())
         self.x, self.labels = x.astype(np.float32), labels
 
     def batches(self, batch_size, labels=False):
@@ -175,7 +175,9 @@ def test_independent_pixels_on_the_static_test_set(exported):
         "kind": "exact",
         "k": 1,
         "seed": None,
+        "conditional": False,
         "trained_on": None,
+        "trained_on_fingerprint": None,
         "dataset": "binarized_mnist",
         "fingerprint": test.fingerprint,
         "split": "test",

@@ -71,7 +71,11 @@ def test_the_card_says_what_it_is_and_how_good_on_what(cwd):
     folder = cwd / "features-stripes"
     data = datasets.load_dataset(str(cwd / "stripes.npz"))
     card = Extractor(folder).card
-    assert (card["schema"], card["kind"], card["serves"]) == (1, "features", ["stripes"])
+    assert (card["schema"], card["kind"], card["serves"]) == (
+        1,
+        "features",
+        [str(cwd / "stripes.npz")],
+    )
     assert (card["shape"], card["num_classes"], card["features"]) == ([9, 8, 1], 3, 64)
     assert card["recipe"]["seed"] == 0
     assert card["recipe"]["data"]["name"] == str(cwd / "stripes.npz")
@@ -222,7 +226,7 @@ def test_classifiers_that_came_with_zoo_are_found_by_their_cards(cwd, tmp_path, 
     shape = Extractor(cwd / "features-stripes").card["shape"]
 
     def find(name, *shape):
-        return features.find(SimpleNamespace(name=name, shape=shape))
+        return features.find(SimpleNamespace(source={"name": name}, shape=shape))
 
     assert find("mnist", *shape) is None
     for name in ("mnist", "fashion_mnist"):

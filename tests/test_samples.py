@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from shell import here
 from test_evaluation import Arrays
+from test_features import stripes
 from toys import Duel
 
 import zoo
-from zoo import saving
+from zoo import registry, saving
 from zoo.errors import ArtefactError, InputError, UndefinedError
 from zoo.evaluation import distances
 from zoo.evaluation.reconstruction import score_reconstructions
@@ -16,6 +18,16 @@ from zoo.evaluation.speed import score_speed
 from zoo.model import GenerativeModel
 
 SHAPE = (4, 4, 1)
+SAMPLE_METRICS = (
+    "frechet_distance",
+    "classifier_score",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+    "diversity",
+    "authenticity",
+)
 
 
 class Memory(GenerativeModel):
@@ -87,7 +99,7 @@ def images(n, seed=0, shape=SHAPE):
 
 
 def memory(x, num_classes=0):
-    model = Memory(SHAPE, num_classes=num_classes, count=len(x))
+    model = Memory(x.shape[1:], num_classes=num_classes, count=len(x))
     model.images.assign(x)
     return model
 
@@ -95,9 +107,11 @@ def memory(x, num_classes=0):
 def test_samples_are_compared_with_images_by_their_features(exported):
     train, test, drawn = images(1300), images(1200, 1), images(1250, 2)
     extractor, done = Projection(), []
+    model = exported(memory(drawn))
+    model.card["recipe"] = {"data": {"name": "arrays", "fingerprint": Arrays.fingerprint}}
     scores = score_samples(
-        exported(memory(drawn)),
-        Arrays(train, levels=256),
+        model,
+        Arrays(train, levels=256, split="train"),
         Arrays(test, levels=256),
         extractor,
         count=1250,
@@ -127,14 +141,18 @@ def test_samples_are_compared_with_images_by_their_features(exported):
         assert of["authenticity"] == pytest.approx(copies, abs=2e-3)
     assert {*found} == {*expected, "authenticity"}
     protocol = scores[0]["protocol"]
-    assert (protocol["extractor"], protocol["extractor_sha256"]) == ("projection", "0" * 64)
+    assert (scores[0]["extractor"], protocol["extractor_sha256"]) == ("projection", "0" * 64)
     assert (protocol["samples"], protocol["count"], protocol["seed"]) == (1250, 1200, 3)
 
 
 def test_a_model_that_repeats_its_training_images_is_found_out(exported):
     train, test = images(400), images(300, 1)
-    splits = Arrays(train, levels=256), Arrays(test, levels=256)
-    scores = score_samples(exported(memory(train)), *splits, Projection())
+    splits = Arrays(train, levels=256, split="train"), Arrays(test, levels=256)
+    model = exported(memory(train))
+    others = score_samples(model, *splits, Projection())
+    assert "authenticity" not in [score["metric"] for score in others]  # trained on what?
+    model.card["recipe"] = {"data": {"name": "arrays", "fingerprint": Arrays.fingerprint}}
+    scores = score_samples(model, *splits, Projection())
     found = {score["metric"]: score for score in scores}
     assert "kernel_distance" not in found  # of 1000 and more
     assert found["frechet_distance"]["value"] == found["frechet_distance"]["real"][0]
@@ -153,22 +171,30 @@ def test_a_conditional_model_is_given_the_labels_of_training_images(exported):
             seen.append(np.array(x))
             return super().__call__(x)
 
-    split = Arrays(train, labels, levels=256)
+    split = Arrays(train, labels, levels=256, split="train")
     score_samples(model, split, Arrays(test, levels=256), Seen(), count=100, batch_size=64)
     drawn = np.concatenate(seen)[400:]
     assert np.array_equal(drawn, images(7, 2)[labels[::2]])
 
 
-def test_samples_that_cannot_be_compared_are_refused(exported):
-    splits = Arrays(images(200), levels=256), Arrays(images(200, 1), levels=256)
+def test_samples_that_cannot_be_compared_are_refused(exported, tmp_path):
+    splits = Arrays(images(200), levels=256, split="train"), Arrays(images(200, 1), levels=256)
     drawn = images(200, 2)
     drawn[199] = np.nan
     model = exported(memory(drawn))
-    with pytest.raises(ArtefactError, match=r"images from 0 to 1 of Memory\. Received: nan"):
+    with pytest.raises(ArtefactError, match=r"256 levels from 0 to 1 of Memory\. Received: .* nan"):
         score_samples(model, *splits, Projection())
-    for count in (0, 201):
-        with pytest.raises(InputError, match=f"Expected 1 to 200 samples.* Received: {count}"):
+    drawn[199] = 0.5 / 255.0
+    model = saving.load(zoo.export(memory(drawn), tmp_path / "off"))
+    with pytest.raises(ArtefactError, match=r"Received: values from 0.* off by 0\.5 levels"):
+        score_samples(model, *splits, Projection())
+    for count in (99, 201):
+        with pytest.raises(InputError, match=f"100 samples or more.* Received: {count}"):
             score_samples(model, *splits, Projection(), count=count)
+    with pytest.raises(UndefinedError, match="not compared with its training images"):
+        score_samples(model, splits[0], splits[0], Projection())
+    with pytest.raises(UndefinedError, match="arrays has 200 to train and 99 to test"):
+        score_samples(model, splits[0], Arrays(images(99), levels=256), Projection())
 
 
 def test_psnr_and_ssim_of_known_reconstructions(exported):
@@ -224,3 +250,33 @@ def test_speed_is_measured_of_one_image_and_of_many(exported):
     assert one["value"] > many["value"] > 0
     assert one["standard_error"] > 0
     assert one["protocol"]["device"].startswith(("CPU, ", "NVIDIA", "GPU"))
+
+
+def test_every_score_of_a_model_is_found_by_the_command_and_verified(tmp_path, monkeypatch):
+    monkeypatch.setattr(saving, "_run_as_stranger", lambda folder: {"ms_per_image": 0.0})
+    monkeypatch.setattr(registry, "shipped", lambda: tmp_path)
+    drawn, labels = stripes(1500)
+    np.savez(tmp_path / "stripes.npz", images=drawn, labels=labels)
+    data = tmp_path / "stripes.npz"
+    asked = ["--epochs", "2", "-o", tmp_path / "features-stripes"]
+    assert here("features", "train", data, *asked).returncode == 0
+    train = zoo.load_dataset(str(data))[0]
+    model = Autoencoder((9, 8, 1))
+    card = {
+        "model": "copier",
+        "recipe": {"data": {**train.source, "fingerprint": train.fingerprint}},
+    }
+    folder = zoo.export(model, tmp_path / "copier", card)
+
+    result = here("evaluate", folder, "--samples", "500", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    kept = {score["metric"] for score in saving.read_card(folder)["scores"]}
+    assert kept == {*SAMPLE_METRICS, "psnr", "ms_per_image"}
+    head = next(line for line in result.stdout.splitlines() if line.startswith("METRIC"))
+    assert head.split() == ["METRIC", "VALUE", "REAL", "ON"]
+    assert "500 samples, 150 test images of stripes" in result.stdout
+
+    result = here("verify", folder)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.count(" yes ") == len(SAMPLE_METRICS) + 1
+    assert here("verify", folder, "--quick").stdout.count(" yes ") == len(SAMPLE_METRICS)

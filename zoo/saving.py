@@ -23,7 +23,7 @@ import tensorflow as tf
 from zoo import checkpoints, golden, images, registry
 from zoo.errors import ArtefactError, InputError
 
-__all__ = ["CARD", "SavedModel", "add_score", "export", "find", "load", "read_card"]
+__all__ = ["CARD", "SavedModel", "add_score", "export", "find", "is_name", "load", "read_card"]
 
 CARD = "card.json"
 SCHEMA = 1
@@ -125,7 +125,7 @@ def find(name):
       ArtefactError: if the card of a pretrained model is damaged.
     """
     path = Path(name)
-    if isinstance(name, str) and not {os.sep, "/"} & set(name):
+    if is_name(name):
         known = {}
         for tags in registry.pretrained().values():
             known |= tags
@@ -147,6 +147,11 @@ def find(name):
         command = shlex.join(["zoo", "export", str(path)])
         raise InputError(f"{path} has no SavedModel yet: finish it, or run: {command}")
     raise InputError(f"Expected a run, or a SavedModel with a {CARD}. Received: {path}")
+
+
+def is_name(name):
+    """Says whether this is the name of a pretrained model, not a path."""
+    return isinstance(name, str) and not {os.sep, "/"} & set(name)
 
 
 def read_card(folder):
@@ -171,7 +176,7 @@ def read_card(folder):
 def add_score(folder, score):
     """Puts a score, as of `zoo.evaluation`, into the card, in the place of one of its kind.
 
-    Of one kind are scores of the same metric, data and numbers: of weights, images and samples.
+    Of one kind are scores of the same metric, data, classifier and numbers of images and draws.
 
     Raises:
       ArtefactError: if the card is damaged, or a number of the score is not finite.
@@ -187,7 +192,7 @@ def add_score(folder, score):
 
 def _kind(score):
     protocol = score["protocol"]
-    keys = ("k", "n", "samples", "dataset", "split", "count")
+    keys = ("k", "n", "samples", "extractor_sha256", "dataset", "split", "count")
     return score["metric"], *map(protocol.get, keys)
 
 

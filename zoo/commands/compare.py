@@ -1,5 +1,6 @@
 """`zoo compare A B …`: scores of the same protocol, and samples of the same seed, side by side."""
 
+import shlex
 from pathlib import Path
 
 import click
@@ -29,7 +30,8 @@ def command(names, seed, output):
     \b
     zoo compare pixelcnn pixelrnn -o both.png
     """  # noqa: D301
-    if len({*names}) < 2:
+    names = [*dict.fromkeys(names)]
+    if len(names) < 2:
         raise InputError(f"Expected two models or more. Received: {' '.join(names)}")
     if output and output.suffix != ".png":
         raise InputError(f"Expected FILE.png for -o. Received: {output}")
@@ -41,20 +43,20 @@ def command(names, seed, output):
     cards = {str(name): saving.read_card(saving.find(name)) for name in names}
     for name, card in cards.items():
         if not card["scores"]:
-            raise InputError(f"{name} has no scores yet: zoo evaluate {name}")
+            raise InputError(f"{name} has no scores yet: zoo evaluate {shlex.quote(name)}")
     if output:
         _draw(names, seed, output)
     rows, reasons = compare({name: card["scores"] for name, card in cards.items()})
-    table = [("METRIC", *cards, "ON")]
+    table = [("METRIC", *cards, "REAL", "ON")]
     for row in rows:
         best = winners(row)
         written = {name: cells(score) for name, score in row.items()}
-        metric, _, _, on = next(iter(written.values()))
+        metric, _, real, on = next(iter(written.values()))
         values = (
             written[name][1] + (" *" if name in best else "") if name in row else "-"
             for name in cards
         )
-        table.append((metric, *values, on))
+        table.append((metric, *values, real, on))
     if rows:
         print_table(table)
     for reason in reasons:

@@ -12,7 +12,7 @@ from zoo.errors import InputError, UndefinedError
 
 METRICS = ("likelihood", "samples", "reconstructions", "speed")
 SPLITS = ("train", "validation", "test")
-WEIGHTS = 64
+WEIGHTS = 128
 UNITS = {
     **dict.fromkeys(("log_likelihood", "elbo", "iw_bound", "lower_bound"), "nats"),
     "psnr": "dB",
@@ -66,7 +66,7 @@ def command(name, metrics, data, size, binarize, output, **settings):
     reconstructions  PSNR and SSIM
     speed            of drawing
 
-    Every score is kept, with its protocol, in the card.json of the model.
+    Every score is kept, with its protocol, in the card.json of the run or folder.
 
     \b
     zoo evaluate pixelcnn
@@ -79,36 +79,36 @@ def command(name, metrics, data, size, binarize, output, **settings):
     if unknown := [metric for metric in asked if metric not in METRICS]:
         raise InputError(f"Expected --metrics of {', '.join(METRICS)}. Received: {unknown[0]}")
     quiet_tensorflow()
-    from zoo import checkpoints, datasets, saving
-    from zoo.commands.sample import placed
+    from zoo import datasets, saving
 
     model = saving.load(name)
-    splits = matching_data(model, data, size, binarize)
-    click.echo(datasets.describe(splits))
+    splits = None
+    if {*asked} != {"speed"}:
+        splits = matching_data(model, data, size, binarize)
+        click.echo(datasets.describe(splits))
     click.echo(f"{model.name}: {model.card['parameters']:,} parameters")
     scores, undefined = [], []
-    with _progress() as progress:
-        for metric in asked:
-            try:
-                found = _scores(metric, model, splits, progress, **settings)
-            except UndefinedError as error:
-                if metrics:
-                    raise
-                undefined.append(str(error))
-            else:
-                _keep(model, found)
-                scores += found
-    if not scores:
-        raise UndefinedError(f"No score is defined. {undefined[0]}")
-    table = [("METRIC", "VALUE", "REAL", "ON"), *map(cells, scores)]
-    if not any(row[2] for row in table[1:]):
-        table = [(metric, value, on) for metric, value, _, on in table]
-    print_table(table)
+    try:
+        with _progress() as progress:
+            for metric in asked:
+                try:
+                    for score in _scores(metric, model, splits, progress, **settings):
+                        scores.append(score)
+                        if not saving.is_name(name):
+                            _keep(model, score)
+                except UndefinedError as error:
+                    if metrics:
+                        raise
+                    undefined.append(str(error))
+    finally:  # what was found stays, whatever goes wrong after it
+        if scores:
+            _tell(scores, output)
     for reason in undefined:
         click.echo(reason)
-    if output:
-        with placed(output):
-            checkpoints.write_json(output, scores)
+    if not scores:
+        raise UndefinedError(f"No score is defined. {undefined[0]}")
+    if saving.is_name(name):
+        click.echo(f"The card of {name} stays as it came; -o FILE.json keeps these scores.")
 
 
 def cells(score):
@@ -136,12 +136,12 @@ def _written(value, error):
     """Writes a number to the digits that its standard error leaves, and the error."""
     if value is None:
         return "not finite"
-    digits = 2 if not error else min(4, max(0, 1 - math.floor(math.log10(error))))
+    digits = 2 if not error else min(6, max(0, 1 - math.floor(math.log10(error))))
     return f"{value:.{digits}f}" + ("" if error is None else f" +- {error:.{digits}f}")
 
 
 def _scores(metric, model, splits, progress, split, k, limit, samples, features, seed, batch_size):
-    """Computes the scores of a metric; raises UndefinedError if the model has none."""
+    """Yields the scores of a metric; raises UndefinedError if the model has none."""
     from zoo.evaluation import features as classifiers
     from zoo.evaluation.likelihood import log_likelihood
     from zoo.evaluation.reconstruction import score_reconstructions
@@ -151,45 +151,57 @@ def _scores(metric, model, splits, progress, split, k, limit, samples, features,
     def advance_to(total):
         return partial(progress.advance, progress.add_task(metric, total=total))
 
+    if metric == "speed":
+        yield from score_speed(model)
+        return
     train, on = splits[0], splits[SPLITS.index(split)]
     if metric == "likelihood":
         weighted = model.card["log_prob_kind"] == "importance_weight"
         numbers = [1, k or WEIGHTS] if weighted and k != 1 else [k or 1]
         advance = advance_to(min(limit or len(on), len(on)) * sum(numbers))
-        return [log_likelihood(model, on, seed, batch_size, limit, n, advance) for n in numbers]
-    if metric == "samples":
-        folder = features or classifiers.find(on)
-        if not folder:
-            data = shlex.quote(on.source["name"])
-            raise UndefinedError(
-                f"Samples of {model.name} are not compared, because there is no classifier for"
-                f" {on.name}: zoo features train {data}, then --features DIR."
-            )
+        for n in numbers:
+            yield log_likelihood(model, on, seed, batch_size, limit, n, advance)
+    elif metric == "reconstructions":
+        yield from score_reconstructions(model, on, batch_size, advance_to(len(on)))
+    elif folder := features or classifiers.find(on):
+        extractor = classifiers.Extractor(folder)
         count = samples or min(COUNT, len(train))
-        return score_samples(
-            model,
-            train,
-            on,
-            classifiers.Extractor(folder),
-            count,
-            seed,
-            batch_size,
-            advance_to(len(train) + len(on) + count),
+        advance = advance_to(len(train) + len(on) + count)
+        yield from score_samples(model, train, on, extractor, count, seed, batch_size, advance)
+    else:
+        advice = "it has no labels to train one"
+        if on.num_classes > 1:
+            size = f" --size {on.source['size']}" if on.source["size"] else ""
+            data = shlex.quote(on.source["name"])
+            advice = f"zoo features train {data}{size}, then --features DIR"
+        raise UndefinedError(
+            f"Samples of {model.name} are not compared, because there is no classifier for"
+            f" {on.name}: {advice}."
         )
-    if metric == "reconstructions":
-        return score_reconstructions(model, on, batch_size, advance_to(len(on)))
-    return score_speed(model)
 
 
-def _keep(model, scores):
-    """Puts scores into the card of a model, or says that it cannot be written."""
+def _keep(model, score):
+    """Puts a score into the card of a model, or says that it cannot be written."""
     from zoo import saving
 
     try:
-        for score in scores:
-            saving.add_score(model.folder, score)
+        saving.add_score(model.folder, score)
     except OSError as error:
         click.echo(f"Not kept in {model.folder / saving.CARD}: {error.strerror}.", err=True)
+
+
+def _tell(scores, output):
+    """Prints a table of scores, and writes them to a file."""
+    from zoo import checkpoints
+    from zoo.commands.sample import placed
+
+    table = [("METRIC", "VALUE", "REAL", "ON"), *map(cells, scores)]
+    if not any(real for _, _, real, _ in table[1:]):
+        table = [(metric, value, on) for metric, value, _, on in table]
+    print_table(table)
+    if output:
+        with placed(output):
+            checkpoints.write_json(output, scores)
 
 
 def _progress():

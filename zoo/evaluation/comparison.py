@@ -2,12 +2,20 @@
 
 import math
 
+import numpy as np
+
+from zoo.evaluation.scores import PARTS
+
 __all__ = ["compare", "differences", "quantity", "winners"]
 
 LIKELIHOODS = ("log_likelihood", "elbo", "iw_bound", "lower_bound")
 HIGHER = {*LIKELIHOODS, "classifier_score", "precision", "recall", "coverage", "psnr", "ssim"}
-LOWER = {"frechet_distance", "kernel_distance", "ms_per_image"}
+LOWER = {"frechet_distance", "kernel_distance"}  # not ms_per_image, which is of a machine
 SURE = 2.0  # standard errors of a difference
+TOLD = {
+    "fingerprint": "dataset",
+    "trained_on_fingerprint": "trained_on",
+}  # by names, if they differ
 
 
 def quantity(score):
@@ -23,7 +31,7 @@ def compare(scores):
 
     Returns:
       (rows, reasons): each row a dict from the names of two models or more to their scores, of one
-      metric and protocol; and a str for each quantity that two models have and no row has.
+      metric and protocol; and a str for each model that has a quantity and is in no row of it.
     """
     rows, reasons = [], []
     for of in dict.fromkeys(quantity(s) for some in scores.values() for s in some):
@@ -39,8 +47,9 @@ def compare(scores):
                     row[name] = score
         shared = [row for row in alike if len(row) > 1]
         rows += shared
-        if not shared and len(have) > 1:
-            reasons.append(_reason(of, have))
+        alone = [name for name in have if not any(name in row for row in shared)]
+        if len(have) > 1:
+            reasons += [_reason(of, name, have) for name in alone[: len(have) - 1]]
     return rows, reasons
 
 
@@ -62,21 +71,39 @@ def winners(row):
     """
     metric = next(iter(row.values()))["metric"]
     sign = 1.0 if metric in HIGHER else -1.0 if metric in LOWER else None
-    values = {name: score["value"] for name, score in row.items()}
-    if sign is None or None in values.values():
+    if sign is None or any(score.get("exact") for score in row.values()):
+        return set()  # a PSNR without the exact images is of other images for each model
+    # No mean is that of an impossible image.
+    values = {n: -math.inf if s["value"] is None else sign * s["value"] for n, s in row.items()}
+    best = max(values, key=values.get)
+    if values[best] == -math.inf:
         return set()
-    best = max(values, key=lambda name: sign * values[name])
     found = {
         name
         for name, value in values.items()
-        if abs(values[best] - value)
-        <= SURE * math.hypot(*(row[n]["standard_error"] or 0.0 for n in (best, name)))
+        if name == best or values[best] - value <= SURE * _error(row[best], row[name])
     }
     return found if len(found) < len(row) else set()
 
 
-def _reason(of, have):
-    (one, a), (other, b), *_ = have.items()
-    nearest = min((differences(x, y) for x in a for y in b), key=len)
-    parts = [f"{key} ({u} | {v})" for key, (u, v) in nearest.items() if key != "fingerprint"]
-    return f"{of} of {one} and {other} is not compared: they differ in {', '.join(parts)}."
+def _error(a, b):
+    """Returns the standard error of the difference of two scores: of the same images by parts."""
+    if "parts" in a and "parts" in b:
+        return float(np.std(np.subtract(a["parts"], b["parts"]), ddof=1) / math.sqrt(PARTS))
+    return math.hypot(*(score["standard_error"] or 0.0 for score in (a, b)))
+
+
+def _reason(of, name, have):
+    """Says in what the score of a model differs from the nearest one of another model."""
+    nearest, other = min(
+        (
+            (differences(x, y), other)
+            for x in have[name]
+            for other in have
+            for y in have[other]
+            if other != name
+        ),
+        key=lambda found: len(found[0]),
+    )
+    parts = [f"{k} ({u} | {v})" for k, (u, v) in nearest.items() if TOLD.get(k) not in nearest]
+    return f"{of} of {name} and {other} is not compared: they differ in {', '.join(parts)}."

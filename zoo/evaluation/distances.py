@@ -181,10 +181,12 @@ def diversity(samples, images):
       (ratio, standard error): 1 where samples are as far apart as images are, 0 where all are one.
 
     Raises:
-      InputError: if there are fewer than two samples or images.
+      InputError: if there are fewer than two samples or images, or all images are alike.
     """
     x, y = _checked(samples, images, least=2)
     (mean_x, error_x), (mean_y, error_y) = _mean_pairwise_distance(x), _mean_pairwise_distance(y)
+    if not mean_y:
+        raise InputError("Expected images of more than one kind. Received: equal features of all")
     ratio = mean_x / mean_y
     return ratio, math.hypot(error_x, ratio * error_y) / mean_y
 
@@ -296,11 +298,11 @@ def _mean_pairwise_distance(x):
 
 def _squared_distances(x, y, own=None):
     """Yields a slice of the rows of x and their squared distances to y, infinite to their own."""
-    norms = np.sum(y * y, axis=1)
+    norms, doubled = np.sum(y * y, axis=1), -2.0 * y.T
     step = max(1, BLOCK // len(y))
     for first in range(0, len(x), step):
         rows = slice(first, first + step)
-        block = x[rows] @ (-2.0 * y.T)
+        block = x[rows] @ doubled
         block += norms
         block += np.sum(x[rows] ** 2, axis=1)[:, None]
         np.maximum(block, 0.0, out=block)

@@ -87,7 +87,7 @@ def train(data, folder, epochs=EPOCHS, seed=0, command=None, say=print):
     record = {
         "schema": saving.SCHEMA,
         "kind": KIND,
-        "serves": SERVES.get(training.name, (training.name,)),
+        "serves": SERVES.get(training.source["name"], (training.source["name"],)),
         "recipe": {
             "data": {
                 **training.source,
@@ -137,6 +137,8 @@ def train(data, folder, epochs=EPOCHS, seed=0, command=None, say=print):
     try:
         checkpoints.commit(folder, write, record, seal=saving.CARD)
     except OSError as error:
+        if error.errno in checkpoints.FULL:
+            raise
         raise InputError(f"Expected a folder that can be written. Received: {error}") from None
     for accuracy in record["scores"]:
         protocol = accuracy["protocol"]
@@ -220,7 +222,7 @@ def find(split):
     """
     for path in sorted(registry.shipped().glob(f"features-*/{saving.CARD}")):
         card = saving.read_card(path.parent)
-        if split.name in card["serves"] and split.shape == tuple(card["shape"]):
+        if split.source["name"] in card["serves"] and split.shape == tuple(card["shape"]):
             return path.parent
     return None
 

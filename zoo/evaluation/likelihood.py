@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from zoo.errors import ArtefactError, InputError, UndefinedError
-from zoo.evaluation.scores import score
+from zoo.evaluation.scores import mean_score, score
 
 __all__ = ["log_likelihood"]
 
@@ -80,19 +80,10 @@ def log_likelihood(model, split, seed=0, batch_size=200, limit=None, k=1, advanc
         values.append(total - math.log(k))
     values = np.concatenate(values)  # [count]
     infinite = int(np.isneginf(values).sum())
-    nats = error = bits_per_dim = None
-    if not infinite:
-        nats = float(values.mean())
-        bits_per_dim = -nats / math.prod(card["shape"]) / math.log(2.0)
-        error = float(values.std(ddof=1) / math.sqrt(count)) if count > 1 else None
-    return score(
-        METRICS[kind] if k == 1 else "iw_bound",
-        nats,
-        error,
-        {"kind": kind, "k": k, "seed": None if kind == "exact" else seed},
-        model,
-        split,
-        count,
-        bits_per_dim=bits_per_dim,
-        minus_infinity=infinite,
-    )
+    metric = METRICS[kind] if k == 1 else "iw_bound"
+    protocol = {"kind": kind, "k": k, "seed": None if kind == "exact" else seed}
+    on = (protocol, model, split, count)
+    if infinite:
+        return score(metric, None, None, *on, bits_per_dim=None, minus_infinity=infinite)
+    bits_per_dim = -float(values.mean()) / math.prod(card["shape"]) / math.log(2.0)
+    return mean_score(metric, values, *on, bits_per_dim=bits_per_dim, minus_infinity=0)

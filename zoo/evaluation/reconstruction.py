@@ -4,13 +4,11 @@ Sources: peak signal-to-noise ratio; Wang et al., Image quality assessment: from
 structural similarity, 2004 (SSIM). Both are TensorFlow's own.
 """
 
-import math
-
 import numpy as np
 import tensorflow as tf
 
 from zoo.errors import ArtefactError, UndefinedError
-from zoo.evaluation.scores import score
+from zoo.evaluation.scores import mean_score
 
 __all__ = ["score_reconstructions"]
 
@@ -55,16 +53,7 @@ def score_reconstructions(model, split, batch_size=200, advance=lambda n: None):
     psnr = np.concatenate(psnr).astype(np.float64)
     finite = psnr[np.isfinite(psnr)]
     on = ({}, model, split, len(psnr))
-    scores = [score("psnr", *_mean(finite), *on, exact=len(psnr) - len(finite))]
+    scores = [mean_score("psnr", finite, *on, exact=len(psnr) - len(finite))]
     if has_ssim:
-        scores.append(score("ssim", *_mean(np.concatenate(ssim).astype(np.float64)), *on))
+        scores.append(mean_score("ssim", np.concatenate(ssim).astype(np.float64), *on))
     return scores
-
-
-def _mean(values):
-    """Returns the mean and its standard error, None where there are too few values."""
-    n = len(values)
-    return (
-        float(values.mean()) if n else None,
-        float(values.std(ddof=1) / math.sqrt(n)) if n > 1 else None,
-    )

@@ -1,19 +1,20 @@
 """How near samples are to images, by the features of a classifier.
 
 Every score has in `real` what it is for training images in the place of the samples (for
-authenticity: images of the split): no model can be expected to do better. Of more than one model,
-only scores with the same number of samples and images compare.
+authenticity: images of the split): no model can be expected to do better. Of images that are drawn
+afresh at every presentation, one fixed draw is what training images are here.
 """
 
 import numpy as np
 
-from zoo.errors import ArtefactError, InputError
+from zoo.errors import ArtefactError, InputError, UndefinedError
 from zoo.evaluation import distances
 from zoo.evaluation.scores import score
 
 __all__ = ["score_samples"]
 
 COUNT = 10_000
+LEAST = 100  # samples and images: ten random parts of either have errors of their own
 
 
 def score_samples(
@@ -25,8 +26,8 @@ def score_samples(
 
     Args:
       model: zoo.saving.SavedModel.
-      train: zoo.datasets.Split that the model was trained on.
-      split: zoo.datasets.Split of the images to compare with.
+      train: zoo.datasets.Split, the training part of the same data set.
+      split: zoo.datasets.Split of the images to compare with: not those of training.
       extractor: zoo.evaluation.features.Extractor.
       count: int; number of samples, at most that of training images. Default: 10,000 or all.
       seed: int; draws the samples, and splits them where an error is a spread over splits.
@@ -35,64 +36,86 @@ def score_samples(
 
     Returns:
       list of scores: frechet_distance, kernel_distance (where there are enough samples and images
-      for it), classifier_score, precision, recall, density, coverage, diversity and authenticity,
-      as of `zoo.evaluation.distances`.
+      for it), classifier_score, precision, recall, density, coverage, diversity and (if train is
+      what the model was trained on) authenticity, as of `zoo.evaluation.distances`.
 
     Raises:
-      InputError: if there are too few samples or images for a score.
-      ArtefactError: if a sample is not finite or out of range.
+      UndefinedError: if the images are those of training, or too few.
+      InputError: if there cannot be so many samples.
+      ArtefactError: if a sample is not an image of the model's levels.
     """
-    count = min(COUNT, len(train)) if count is None else count
-    if not 1 <= count <= len(train):
-        raise InputError(
-            f"Expected 1 to {len(train)} samples, as there are training images. Received: {count}"
+    if split.split == "train":
+        raise UndefinedError(
+            f"Samples of {model.name} are not compared with its training images, because those are"
+            " what real images are in the comparison."
         )
+    if min(len(split), len(train)) < LEAST:
+        raise UndefinedError(
+            f"Samples of {model.name} are not compared, because that takes {LEAST} images:"
+            f" {split.name} has {len(train)} to train and {len(split)} to {split.split}."
+        )
+    count = min(COUNT, len(train)) if count is None else count
+    if not LEAST <= count <= len(train):
+        raise InputError(
+            f"Expected {LEAST} samples or more, and {len(train)} at most, as there are training"
+            f" images. Received: {count}"
+        )
+    conditional, labels = model.card["num_classes"] > 0, []
 
     def read(batches):
         features, logits = [], []
         for x in batches:
+            if isinstance(x, tuple):
+                x, y = x
+                labels.append(y)
             x = np.asarray(x)
-            if not (x.min() >= 0.0 and x.max() <= 1.0):  # NaN neither
-                raise ArtefactError(
-                    f"Expected images from 0 to 1 of {model.name}. Received: {x.min():g} to"
-                    f" {x.max():g}"
-                )
+            _check_levels(x, model)
             for parts, part in zip((features, logits), extractor(x), strict=True):
                 parts.append(part)
             advance(len(x))
         return np.concatenate(features), np.concatenate(logits)
 
-    known, known_logits = read(train.batches(batch_size))
+    known, known_logits = read(train.batches(batch_size, labels=conditional))
     images, _ = read(split.batches(batch_size))
     chosen = np.arange(count) * len(train) // count  # evenly spaced: a set may be in class order
-    samples, logits = read(_drawn(model, train, chosen, seed, batch_size))
+    labels = np.concatenate(labels)[chosen] if conditional else None
+    samples, logits = read(_drawn(model, count, labels, seed, batch_size))
     real, real_logits = known[chosen], known_logits[chosen]
 
     on = {
-        "extractor": extractor.name,
         "extractor_sha256": extractor.sha256,
         "samples": count,
         "seed": seed,
+        "train_fingerprint": train.fingerprint,
     }
     found = _compared(samples, logits, images, seed)
     floor = _compared(real, real_logits, images, seed)
-    for values, new in ((found, samples), (floor, images)):
-        values["authenticity"] = distances.authenticity(*distances.nearest(new, known), known)
+    if train.fingerprint == model.card.get("recipe", {}).get("data", {}).get("fingerprint"):
+        for values, new in ((found, samples), (floor, images)):
+            values["authenticity"] = distances.authenticity(*distances.nearest(new, known), known)
+    more = {"extractor": extractor.name}
     return [
-        score(metric, *found[metric], on, model, split, len(images), real=floor[metric])
+        score(metric, *found[metric], on, model, split, len(images), real=floor[metric], **more)
         for metric in found
     ]
 
 
-def _drawn(model, train, chosen, seed, batch_size):
-    """Yields samples, float32 [b, *shape], with the labels of the chosen training images."""
-    labels = None
-    if model.card["num_classes"]:
-        batches = train.batches(batch_size, labels=True)
-        labels = np.concatenate([y for _, y in batches.as_numpy_iterator()])[chosen]
-    for first in range(0, len(chosen), batch_size):
+def _check_levels(x, model):
+    levels = model.card["levels"]
+    steps = x * (levels - 1 if levels else 1)
+    off = np.abs(steps - np.round(steps)).max() if levels else 0.0
+    if not (x.min() >= 0.0 and x.max() <= 1.0 and off < 1e-2):  # NaN neither
+        raise ArtefactError(
+            f"Expected images of {levels} levels from 0 to 1 of {model.name}. Received: values from"
+            f" {x.min():g} to {x.max():g}, off by {off:g} levels"
+        )
+
+
+def _drawn(model, count, labels, seed, batch_size):
+    """Yields samples, float32 [b, *shape]."""
+    for first in range(0, count, batch_size):
         part = labels if labels is None else labels[first : first + batch_size]
-        yield model.sample(min(batch_size, len(chosen) - first), seed, part, first)
+        yield model.sample(min(batch_size, count - first), seed, part, first)
 
 
 def _compared(samples, logits, images, seed):

@@ -4,8 +4,9 @@ import math
 import time
 
 import numpy as np
+import tensorflow as tf
 
-from zoo.environment import device, versions
+from zoo.environment import device
 from zoo.evaluation.scores import score
 
 __all__ = ["score_speed"]
@@ -34,6 +35,6 @@ def score_speed(model):
             times.append(time.perf_counter() - start)
         times = 1000.0 * np.array(times) / n
         error = float(times.std(ddof=1) / math.sqrt(len(times)))
-        on = {"n": n, "device": device(), "tensorflow": versions()["tensorflow"]}
+        on = {"n": n, "device": device(), "tensorflow": tf.__version__}
         scores.append(score("ms_per_image", float(times.mean()), error, on))
     return scores

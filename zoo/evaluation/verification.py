@@ -10,11 +10,12 @@ from zoo.evaluation.likelihood import log_likelihood
 from zoo.evaluation.reconstruction import score_reconstructions
 from zoo.evaluation.samples import score_samples
 
-__all__ = ["TOLERANCE", "again", "agrees", "is_quick"]
+__all__ = ["TOLERANCE", "Verifier", "agrees", "is_quick"]
 
 TOLERANCE = 0.25
 """How far a score may be from the same one computed elsewhere, in standard errors."""
 
+ROUNDING = 1e-5  # of what has no standard error, relative or absolute
 QUICK = 1000  # log-probabilities or samples that take seconds
 
 
@@ -26,53 +27,64 @@ def is_quick(score):
     return protocol.get("samples", math.inf) <= QUICK
 
 
-def again(model, scores, splits):
-    """Computes scores of a model anew.
+def agrees(score, new):
+    """Says whether a new score is the one it should be, within the tolerance."""
+    if any(score.get(key) != new.get(key) for key in ("minus_infinity", "exact")):
+        return False
+    if score["value"] is None or new["value"] is None:
+        return score["value"] is new["value"]
+    allowed = TOLERANCE * (score["standard_error"] or 0.0) + ROUNDING * max(1, abs(score["value"]))
+    return abs(score["value"] - new["value"]) <= allowed
+
+
+class Verifier:
+    """Computes scores of a model anew: `new = Verifier(model, splits)(score)`.
+
+    What one computation gives is kept for the scores that follow.
 
     Args:
       model: zoo.saving.SavedModel.
-      scores: list of scores of its card, on data: not those of speed, which are of a machine.
-      splits: (train, validation, test) that they are of.
-
-    Yields:
-      (score, new score).
-
-    Raises:
-      InputError: if the data, the classifier or the protocol of this zoo are not those of a score.
+      splits: (train, validation, test) that its scores are of.
     """
-    compute = functools.cache(functools.partial(_compute, model, splits))
-    for score in scores:
+
+    def __init__(self, model, splits):
+        self.model, self.splits = model, splits
+        self._computed = functools.cache(self._compute)
+
+    def __call__(self, score):
+        """Computes a score anew.
+
+        Raises:
+          InputError: if what is here, be it data, classifier or zoo, is not what the score is of.
+        """
         p = score["protocol"]
         if score["metric"] in LIKELIHOODS:
-            found = compute("likelihood", p["split"], p["seed"], p["count"], p["k"])
+            asked = ("likelihood", p["split"], p["seed"], p["count"], p["k"])
         elif "samples" in p:
-            found = compute("samples", p["split"], p["seed"], p["samples"])
+            asked = ("samples", p["split"], p["seed"], p["samples"])
+        elif "split" in p:
+            asked = ("reconstructions", p["split"])
         else:
-            found = compute("reconstructions", p["split"])
-        new = next(other for other in found if other["metric"] == score["metric"])
-        if parts := differences(score, new):
-            differ = ", ".join(f"{key} ({a} | {b})" for key, (a, b) in parts.items())
+            raise InputError(f"{score['metric']} is of a machine.")
+        for new in self._computed(*asked):
+            if new["metric"] == score["metric"]:
+                if parts := differences(score, new):
+                    differ = ", ".join(f"{key} ({a} | {b})" for key, (a, b) in parts.items())
+                    raise InputError(f"{score['metric']} is of another {differ}.")
+                return new
+        raise InputError(f"{score['metric']} is not a score of this zoo.")
+
+    def _compute(self, metric, split, seed=None, count=None, k=None):
+        on = next(part for part in self.splits if part.split == split)
+        if metric == "likelihood":
+            return [log_likelihood(self.model, on, seed or 0, limit=count, k=k)]
+        if metric == "reconstructions":
+            return score_reconstructions(self.model, on)
+        folder = features.find(on)
+        if folder is None:
             raise InputError(
-                f"{score['metric']} of {model.name} cannot be computed anew: its protocol and that"
-                f" of what is here differ in {differ}. zoo evaluate makes new scores."
+                f"Expected the classifier of {on.name}, which did not come with this zoo."
             )
-        yield score, new
-
-
-def agrees(score, new):
-    """Says whether a new score is the one it should be, within the tolerance."""
-    if score["value"] is None or new["value"] is None:
-        return score["value"] is new["value"]
-    return abs(score["value"] - new["value"]) <= TOLERANCE * (score["standard_error"] or 0.0)
-
-
-def _compute(model, splits, metric, split, seed=None, count=None, k=None):
-    on = next(part for part in splits if part.split == split)
-    if metric == "likelihood":
-        return [log_likelihood(model, on, seed or 0, limit=count, k=k)]
-    if metric == "reconstructions":
-        return score_reconstructions(model, on)
-    folder = features.find(on)
-    if folder is None:
-        raise InputError(f"Expected the classifier of {on.name}, which did not come with this zoo.")
-    return score_samples(model, splits[0], on, features.Extractor(folder), count, seed)
+        return score_samples(
+            self.model, self.splits[0], on, features.Extractor(folder), count, seed
+        )
