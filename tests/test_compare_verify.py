@@ -163,7 +163,7 @@ def test_verify_computes_what_the_card_says(runs):
     head, row, end = result.stdout.splitlines()
     assert head.split() == ["METRIC", "CARD", "HERE", "AGREE", "ON"]
     assert " yes " in row
-    assert end == "./done keeps what its card says: 1 scores, and the files."
+    assert end == "./done keeps what its card says: the files, and 1 score."
     assert here("verify", "./done", "--quick", cwd=runs).returncode == 0  # 40 images are few
 
 

@@ -50,4 +50,5 @@ def command(name, quick):
     print_table(table)
     if wrong:
         raise ArtefactError(f"{name} does not keep what its card says of {', '.join(wrong)}.")
-    click.echo(f"{name} keeps what its card says: {len(table) - 1} scores, and the files.")
+    n = len(table) - 1
+    click.echo(f"{name} keeps what its card says: the files, and {n} score{'s' * (n > 1)}.")
