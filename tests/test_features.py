@@ -80,7 +80,7 @@ def test_the_card_says_what_it_is_and_how_good_on_what(cwd):
     assert card["recipe"]["seed"] == 0
     assert card["recipe"]["data"]["name"] == str(cwd / "stripes.npz")
     assert card["recipe"]["data"]["fingerprint"] == data[0].fingerprint
-    assert card["command"].startswith("zoo ")
+    assert card["command"].startswith("zoo")
     assert {"tensorflow", "keras", "numpy"} < card["environment"]["versions"].keys()
     files = {p for p in folder.rglob("*") if p.is_file() and p.name != "card.json"}
     assert {folder / name for name in card["files"]} == files

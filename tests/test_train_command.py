@@ -119,7 +119,7 @@ def test_what_train_cannot_do_is_one_line(tmp_path, arguments, parts):
         ("latent_dm=4", ["VAE has no option 'latent_dm'", "did you mean latent_dim?"]),
         ("latent_dim=many", ["latent_dim is an int. Received: latent_dim='many'"]),
         ("latent_dim=1.5", ["latent_dim is an int. Received: latent_dim='1.5'"]),
-        ("latent_dim=0", ["must be positive. Received: latent_dim=0"]),
+        ("latent_dim=0", ["must be positive", "Received: latent_dim=0"]),
         ("learning_rate=-1", ["must be positive", "learning_rate=-1.0"]),
         ("latent_dim", ["an option is written name=value"]),
         ("levels=2", ["levels comes from the dataset"]),

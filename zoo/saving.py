@@ -214,7 +214,7 @@ class SavedModel:
 
     def __init__(self, folder):
         self.folder = Path(folder)
-        if "can" not in read_card(folder):
+        if read_card(folder).get("kind") == "features":
             raise InputError(f"Expected the SavedModel of a generative model. Received: {folder}")
         self.card = checkpoints.verify(folder, seal=CARD)
         self._loaded = tf.saved_model.load(str(folder))
