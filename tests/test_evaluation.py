@@ -139,13 +139,6 @@ class Arrays(Split):
         return tf.data.Dataset.from_tensor_slices(parts).batch(batch_size)
 
 
-@pytest.fixture
-def exported(tmp_path, monkeypatch):
-    """A function that exports a model and loads it, without the check in another process."""
-    monkeypatch.setattr(saving, "_run_as_stranger", lambda folder: {"ms_per_image": 0.0})
-    return lambda model: saving.load(zoo.export(model, tmp_path / type(model).__name__))
-
-
 def binary_images(count):
     return np.random.default_rng(0).integers(0, 2, (count, 2, 2, 1)).astype(np.float32)
 

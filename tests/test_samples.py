@@ -86,13 +86,6 @@ class Projection:
         return tuple(np.reshape(x, (len(x), 16)) @ w for w in self.weights)
 
 
-@pytest.fixture
-def exported(tmp_path, monkeypatch):
-    """A function that exports a model and loads it, without the check in another process."""
-    monkeypatch.setattr(saving, "_run_as_stranger", lambda folder: {"ms_per_image": 0.0})
-    return lambda model: saving.load(zoo.export(model, tmp_path / type(model).__name__))
-
-
 def images(n, seed=0, shape=SHAPE):
     levels = np.random.default_rng((seed, n)).integers(0, 256, (n, *shape))
     return levels.astype(np.float32) / 255.0

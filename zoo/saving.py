@@ -51,9 +51,7 @@ def export(model, folder, card=None, half=False):
       InputError: if the folder exists or cannot be made, or a weight is too large for float16.
       ArtefactError: if what was saved does not give what the model gives; nothing is left.
     """
-    folder = Path(folder).absolute()
-    if folder.exists():
-        raise InputError(f"Expected a folder that is not there yet. Received: {folder}")
+    folder = new_folder(folder)
     clone = _float32_clone(model)
     if half:
         _round_to_half(clone)
@@ -78,25 +76,56 @@ def export(model, folder, card=None, half=False):
     }
 
     def write(aside):
-        module = tf.Module()
-        for name, function in stored.items():
-            setattr(module, name, function)
-        # Only what is used is stored: a GAN's discriminator is not.
-        module.used = [*{v.ref(): v for f in stored.values() for v in f.variables}.values()]
-        tf.saved_model.save(module, str(aside), signatures=stored)
+        store(stored, aside)
         np.savez_compressed(aside / "golden.npz", **_golden_values(clone, endpoints))
         draw = sampler(clone)
         images.save_grid(aside / "samples.png", draw(SAMPLES, SAMPLE_SEED), model.num_classes)
-        record["bytes"] = sum(p.stat().st_size for p in aside.rglob("*") if p.is_file())
         record.update(_run_as_stranger(aside))
 
+    commit(folder, write, record)
+    return folder
+
+
+def new_folder(folder):
+    """Returns the absolute Path of a folder that is not there yet, else raises InputError."""
+    folder = Path(folder).absolute()
+    if folder.exists():
+        raise InputError(f"Expected a folder that is not there yet. Received: {folder}")
+    return folder
+
+
+def store(functions, folder):
+    """Writes concrete functions, {name: function}, as the signatures of a SavedModel."""
+    module = tf.Module()
+    for name, function in functions.items():
+        setattr(module, name, function)
+    # Only what is used is stored: a GAN's discriminator is not.
+    module.used = [*{v.ref(): v for f in functions.values() for v in f.variables}.values()]
+    tf.saved_model.save(module, str(folder), signatures=functions)
+
+
+def commit(folder, write, record):
+    """Puts a folder with a card in place, whole or not at all.
+
+    Args:
+      folder: Path, as of `new_folder`.
+      write: function of a Path: fills that empty folder.
+      record: dict, what the card says; the size of the files in `bytes` is added.
+
+    Raises:
+      InputError: if the folder cannot be made.
+    """
+
+    def write_and_weigh(aside):
+        write(aside)
+        record["bytes"] = sum(p.stat().st_size for p in aside.rglob("*") if p.is_file())
+
     try:
-        checkpoints.commit(folder, write, record, seal=CARD)
+        checkpoints.commit(folder, write_and_weigh, record, seal=CARD)
     except OSError as error:
         if error.errno in checkpoints.FULL:
             raise
         raise InputError(f"Expected a folder that can be written. Received: {error}") from None
-    return folder
 
 
 def load(name):
@@ -223,6 +252,11 @@ class SavedModel:
     def name(self):
         """The name of the model, as of the registry."""
         return self.card.get("model", self.folder.name)
+
+    @property
+    def trained_on(self):
+        """What the card says of the data it was trained on; empty if it says nothing."""
+        return self.card.get("recipe", {}).get("data", {})
 
     def __dir__(self):
         return [*super().__dir__(), *self.card["can"]]

@@ -62,6 +62,11 @@ def quiet_tensorflow():
                     os.write(2, line)
 
 
+def as_typed():
+    """Writes the command that this process was started by."""
+    return shlex.join(["zoo", *sys.argv[1:]])
+
+
 def complete_model(context, parameter, incomplete):
     """Completes the name of a model in the shell."""
     from click.shell_completion import CompletionItem
@@ -93,10 +98,9 @@ def matching_data(model, data=None, size=None, binarize=None):
     from zoo import datasets
 
     card = model.card
-    trained_on = card.get("recipe", {}).get("data")
-    if data is None and trained_on is None:
+    if data is None and not model.trained_on:
         raise InputError(f"{model.folder} does not say what it was trained on: give --data.")
-    source = {key: trained_on[key] for key in _SOURCE} if data is None else {"name": data}
+    source = {key: model.trained_on[key] for key in _SOURCE} if data is None else {"name": data}
     asked = {"size": size, "binarize": binarize}
     splits = datasets.load_dataset(**source | {k: v for k, v in asked.items() if v is not None})
     found = splits[0]

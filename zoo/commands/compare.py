@@ -70,15 +70,13 @@ def _draw(names, seed, output):
     import numpy as np
 
     from zoo import images, saving
-    from zoo.commands.sample import draw, placed
+    from zoo.commands.sample import draw, labels_of, placed
 
     models = [saving.load(name) for name in names]
     shapes = {name: tuple(model.card["shape"]) for name, model in zip(names, models, strict=True)}
     if len({*shapes.values()}) > 1:
         raise InputError(f"Expected models of images of one shape for -o. Received: {shapes}")
-    classes = [model.card["num_classes"] for model in models]
-    labels = [np.arange(COLUMNS, dtype=np.int32) % n if n else None for n in classes]
-    drawn = [draw(m, COLUMNS, seed, y) for m, y in zip(models, labels, strict=True)]
+    drawn = [draw(model, COLUMNS, seed, labels_of(model, COLUMNS)) for model in models]
     with placed(output):
         images.save_grid(output, np.concatenate(drawn), columns=COLUMNS)
     click.echo(f"Wrote {COLUMNS} samples a row, of {', '.join(names)}, seed {seed}, to {output}")

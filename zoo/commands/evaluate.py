@@ -13,11 +13,7 @@ from zoo.errors import InputError, UndefinedError
 METRICS = ("likelihood", "samples", "reconstructions", "speed")
 SPLITS = ("train", "validation", "test")
 WEIGHTS = 128
-UNITS = {
-    **dict.fromkeys(("log_likelihood", "elbo", "iw_bound", "lower_bound"), "nats"),
-    "psnr": "dB",
-    "ms_per_image": "ms",
-}
+UNITS = {"likelihood": "nats", "psnr": "dB", "ms_per_image": "ms"}
 
 
 @click.command()
@@ -113,12 +109,14 @@ def command(name, metrics, data, size, binarize, output, **settings):
 
 def cells(score):
     """Writes a score for people: what it is, its value, that of real images, and on what."""
+    from zoo.evaluation.comparison import quantity
+
     metric, protocol = score["metric"], score["protocol"]
     for key in ("k", "n"):
         if protocol.get(key, 1) > 1:
             metric += f", {key}={protocol[key]:,}"
     value = _written(score["value"], score["standard_error"])
-    if unit := UNITS.get(score["metric"]):
+    if unit := UNITS.get(quantity(score)):
         value += f" {unit}"
     if score.get("bits_per_dim"):
         value += f" ({score['bits_per_dim']:.3f} bits/dim)"

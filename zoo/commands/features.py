@@ -1,11 +1,8 @@
 """`zoo features train DATA`: the classifier whose features compare images."""
 
-import shlex
-import sys
-
 import click
 
-from zoo.commands import quiet_tensorflow
+from zoo.commands import as_typed, quiet_tensorflow
 
 
 @click.group()
@@ -45,7 +42,7 @@ def train(data, size, output, epochs, seed):
         output or f"features-{'-'.join(found[0].name.split())}",
         epochs or features.EPOCHS,
         seed,
-        command=shlex.join(["zoo", *sys.argv[1:]]),
+        command=as_typed(),
         say=click.echo,
     )
     click.echo(f"Wrote {folder}")

@@ -44,7 +44,7 @@ def command(name, num_samples, seed, label, output):
     from zoo import images, saving
 
     model = saving.load(name)
-    labels = _labels(model.card, label, num_samples)
+    labels = labels_of(model, num_samples, label)
     drawn = draw(model, num_samples, seed, labels)
     with placed(output):
         if output.suffix == ".npz":
@@ -109,12 +109,12 @@ def in_parts(function, *arrays):
     return np.concatenate(results)
 
 
-def _labels(card, label, n):
-    """Returns int32 [n] for a conditional model, else None."""
+def labels_of(model, n, label=None):
+    """Returns int32 [n] for a conditional model, of one label or of all in turn; else None."""
     import numpy as np
 
-    classes = card["num_classes"]
-    names = card.get("recipe", {}).get("data", {}).get("class_names", [])
+    classes = model.card["num_classes"]
+    names = model.trained_on.get("class_names", [])
     if not classes:
         if label is not None:
             raise InputError("This model was trained without labels: leave out --label.")

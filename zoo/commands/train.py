@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from zoo.commands import complete_model, print_table, quiet_tensorflow
+from zoo.commands import as_typed, complete_model, print_table, quiet_tensorflow
 from zoo.errors import InputError
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -109,7 +109,7 @@ def command(name, resume, run, precision, jit, deterministic, dry_run, **asked):
                     resume=bool(resume),
                     jit=jit,
                     name=recipe["model"],
-                    command=shlex.join(["zoo", *sys.argv[1:]]),
+                    command=as_typed(),
                     callbacks=[display.callback(total)],
                     say=display.say,
                     dry_run=dry_run,

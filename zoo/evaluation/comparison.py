@@ -4,11 +4,10 @@ import math
 
 import numpy as np
 
-from zoo.evaluation.scores import PARTS
+from zoo.evaluation.scores import LIKELIHOODS, PARTS
 
 __all__ = ["compare", "differences", "quantity", "winners"]
 
-LIKELIHOODS = ("log_likelihood", "elbo", "iw_bound", "lower_bound")
 HIGHER = {*LIKELIHOODS, "classifier_score", "precision", "recall", "coverage", "psnr", "ssim"}
 LOWER = {"frechet_distance", "kernel_distance"}  # not ms_per_image, which is of a machine
 SURE = 2.0  # standard errors of a difference

@@ -66,9 +66,7 @@ def train(data, folder, epochs=EPOCHS, seed=0, command=None, say=print):
             "Expected labels of two classes or more, because features are what tells classes apart."
             f" Received: {training.name} with {found}"
         )
-    folder = Path(folder).absolute()
-    if folder.exists():
-        raise InputError(f"Expected a folder that is not there yet. Received: {folder}")
+    folder = saving.new_folder(folder)
     # Made here, so that a split without labels is refused before training.
     validated, tested = (x.batches(BATCH_SIZE, labels=True) for x in (validation, test))
     keras.utils.set_random_seed(seed)
@@ -132,14 +130,8 @@ def train(data, folder, epochs=EPOCHS, seed=0, command=None, say=print):
         record["training_seconds"] = round(time.monotonic() - started, 1)
         _save(network, aside)
         record["scores"] = _accuracies(aside, test, tested)
-        record["bytes"] = sum(p.stat().st_size for p in aside.rglob("*") if p.is_file())
 
-    try:
-        checkpoints.commit(folder, write, record, seal=saving.CARD)
-    except OSError as error:
-        if error.errno in checkpoints.FULL:
-            raise
-        raise InputError(f"Expected a folder that can be written. Received: {error}") from None
+    saving.commit(folder, write, record)
     for accuracy in record["scores"]:
         protocol = accuracy["protocol"]
         say(
@@ -307,9 +299,7 @@ def _save(network, folder):
         input_signature=[tf.TensorSpec(network.inputs[0].shape, tf.float32, "x")],
         autograph=False,
     ).get_concrete_function()
-    module = tf.Module()
-    module.extract, module.used = extract, [*extract.variables]
-    tf.saved_model.save(module, str(folder), signatures={"extract": extract})
+    saving.store({"extract": extract}, folder)
 
 
 def _accuracies(folder, test, batches):

@@ -11,11 +11,9 @@ import math
 import numpy as np
 
 from zoo.errors import ArtefactError, InputError, UndefinedError
-from zoo.evaluation.scores import mean_score, score
+from zoo.evaluation.scores import MEANS, mean_score, score
 
 __all__ = ["log_likelihood"]
-
-METRICS = {"exact": "log_likelihood", "importance_weight": "elbo", "lower_bound": "lower_bound"}
 
 
 def log_likelihood(model, split, seed=0, batch_size=200, limit=None, k=1, advance=lambda n: None):
@@ -80,7 +78,7 @@ def log_likelihood(model, split, seed=0, batch_size=200, limit=None, k=1, advanc
         values.append(total - math.log(k))
     values = np.concatenate(values)  # [count]
     infinite = int(np.isneginf(values).sum())
-    metric = METRICS[kind] if k == 1 else "iw_bound"
+    metric = MEANS[kind] if k == 1 else "iw_bound"
     protocol = {"kind": kind, "k": k, "seed": None if kind == "exact" else seed}
     on = (protocol, model, split, count)
     if infinite:

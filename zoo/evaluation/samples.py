@@ -69,7 +69,6 @@ def score_samples(
                 x, y = x
                 labels.append(y)
             x = np.asarray(x)
-            _check_levels(x, model)
             for parts, part in zip((features, logits), extractor(x), strict=True):
                 parts.append(part)
             advance(len(x))
@@ -90,7 +89,7 @@ def score_samples(
     }
     found = _compared(samples, logits, images, seed)
     floor = _compared(real, real_logits, images, seed)
-    if train.fingerprint == model.card.get("recipe", {}).get("data", {}).get("fingerprint"):
+    if train.fingerprint == model.trained_on.get("fingerprint"):
         for values, new in ((found, samples), (floor, images)):
             values["authenticity"] = distances.authenticity(*distances.nearest(new, known), known)
     more = {"extractor": extractor.name}
@@ -98,6 +97,15 @@ def score_samples(
         score(metric, *found[metric], on, model, split, len(images), real=floor[metric], **more)
         for metric in found
     ]
+
+
+def _drawn(model, count, labels, seed, batch_size):
+    """Yields samples, float32 [b, *shape]."""
+    for first in range(0, count, batch_size):
+        part = labels if labels is None else labels[first : first + batch_size]
+        x = model.sample(min(batch_size, count - first), seed, part, first).numpy()
+        _check_levels(x, model)
+        yield x
 
 
 def _check_levels(x, model):
@@ -109,13 +117,6 @@ def _check_levels(x, model):
             f"Expected images of {levels} levels from 0 to 1 of {model.name}. Received: values from"
             f" {x.min():g} to {x.max():g}, off by {off:g} levels"
         )
-
-
-def _drawn(model, count, labels, seed, batch_size):
-    """Yields samples, float32 [b, *shape]."""
-    for first in range(0, count, batch_size):
-        part = labels if labels is None else labels[first : first + batch_size]
-        yield model.sample(min(batch_size, count - first), seed, part, first)
 
 
 def _compared(samples, logits, images, seed):

@@ -10,10 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["PROTOCOL", "mean_score", "score"]
+__all__ = ["LIKELIHOODS", "MEANS", "PROTOCOL", "mean_score", "score"]
 
 PROTOCOL = 1
 """Raised whenever the same model and data would get another score."""
+
+MEANS = {"exact": "log_likelihood", "importance_weight": "elbo", "lower_bound": "lower_bound"}
+"""What the mean of log_prob is, by its kind."""
+
+LIKELIHOODS = (*MEANS.values(), "iw_bound")
+"""The metrics that are the likelihood or a bound of it, in nats."""
 
 PARTS = 20  # groups of images whose means are kept: two models are compared by their differences
 
@@ -33,12 +39,11 @@ def score(metric, value, standard_error, protocol, model=None, split=None, count
     """
     protocol = {"version": PROTOCOL, "kind": None, "seed": None, **protocol}
     if model is not None:
-        data = model.card.get("recipe", {}).get("data", {})
-        name = data.get("name")
+        name = model.trained_on.get("name")
         protocol |= {
             "conditional": bool(model.card.get("num_classes")),
             "trained_on": name and Path(name).name,
-            "trained_on_fingerprint": data.get("fingerprint"),
+            "trained_on_fingerprint": model.trained_on.get("fingerprint"),
         }
     if split is not None:
         protocol |= {

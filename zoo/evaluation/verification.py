@@ -5,10 +5,11 @@ import math
 
 from zoo.errors import InputError
 from zoo.evaluation import features
-from zoo.evaluation.comparison import LIKELIHOODS, differences
+from zoo.evaluation.comparison import differences
 from zoo.evaluation.likelihood import log_likelihood
 from zoo.evaluation.reconstruction import score_reconstructions
 from zoo.evaluation.samples import score_samples
+from zoo.evaluation.scores import LIKELIHOODS, PROTOCOL
 
 __all__ = ["TOLERANCE", "Verifier", "agrees", "is_quick"]
 
@@ -58,24 +59,24 @@ class Verifier:
           InputError: if what is here, be it data, classifier or zoo, is not what the score is of.
         """
         p = score["protocol"]
-        if score["metric"] in LIKELIHOODS:
-            asked = ("likelihood", p["split"], p["seed"], p["count"], p["k"])
-        elif "samples" in p:
-            asked = ("samples", p["split"], p["seed"], p["samples"])
-        elif "split" in p:
-            asked = ("reconstructions", p["split"])
-        else:
+        if "split" not in p:
             raise InputError(f"{score['metric']} is of a machine.")
+        on = next(part for part in self.splits if part.split == p["split"])
+        here = {"version": PROTOCOL, "dataset": on.name, "fingerprint": on.fingerprint}
+        _check_alike(score, {**score, "protocol": {**p, **here}})  # before it is computed
+        if score["metric"] in LIKELIHOODS:
+            asked = ("likelihood", on, p["seed"], p["count"], p["k"])
+        elif "samples" in p:
+            asked = ("samples", on, p["seed"], p["samples"])
+        else:
+            asked = ("reconstructions", on)
         for new in self._computed(*asked):
             if new["metric"] == score["metric"]:
-                if parts := differences(score, new):
-                    differ = ", ".join(f"{key} ({a} | {b})" for key, (a, b) in parts.items())
-                    raise InputError(f"{score['metric']} is of another {differ}.")
+                _check_alike(score, new)
                 return new
         raise InputError(f"{score['metric']} is not a score of this zoo.")
 
-    def _compute(self, metric, split, seed=None, count=None, k=None):
-        on = next(part for part in self.splits if part.split == split)
+    def _compute(self, metric, on, seed=None, count=None, k=None):
         if metric == "likelihood":
             return [log_likelihood(self.model, on, seed or 0, limit=count, k=k)]
         if metric == "reconstructions":
@@ -88,3 +89,9 @@ class Verifier:
         return score_samples(
             self.model, self.splits[0], on, features.Extractor(folder), count, seed
         )
+
+
+def _check_alike(score, new):
+    if parts := differences(score, new):
+        differ = ", ".join(f"{key} ({a} | {b})" for key, (a, b) in parts.items())
+        raise InputError(f"{score['metric']} is of another {differ}.")
