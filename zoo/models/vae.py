@@ -39,6 +39,7 @@ tfd = tfp.distributions
 
 NARROW = 8  # channels that a position has on its way to and from the dense layers
 WARMUP = 400  # steps in which the learning rate rises
+WEIGHT_DECAY = 0.1  # of AdamW, times the learning rate: else the decoder learns by heart
 
 
 class VAE(GenerativeModel):
@@ -94,9 +95,8 @@ class VAE(GenerativeModel):
         """Returns q(z | x), n distributions of [latent_dim]."""
         parameters = self.encoder([self.on_grid(x), self.one_hot(labels, tf.shape(x)[0])])
         loc, log_scale = tf.split(tf.cast(parameters, tf.float32), 2, axis=-1)  # [B, Z]
-        # The first steps on large images would overflow: from 1 on it grows as a logarithm.
-        log_scale = tf.minimum(log_scale, 1.0) + tf.math.log1p(tf.nn.relu(log_scale - 1.0))
-        return tfd.Independent(tfd.Normal(loc, tf.exp(log_scale)), 1)
+        log_scale = bounded(log_scale + 3.0, 4.0) - 3.0
+        return tfd.Independent(tfd.Normal(bounded(loc, 8.0), tf.exp(log_scale)), 1)
 
     def likelihood(self, z, labels=None):
         """Returns p(x | z), n distributions of shape over the values 0 … levels - 1."""
@@ -106,9 +106,9 @@ class VAE(GenerativeModel):
         if self.levels == 2:
             return tfd.Independent(tfd.Bernoulli(logits=parameters, dtype=tf.float32), 3)
         loc, log_scale = tf.split(parameters, 2, axis=-1)
-        # Bounded, or the first steps on large images overflow: a scale of 0.1 to 10,000 levels.
+        # A scale of 0.1 to 10,000 levels.
         scale = self.levels * tf.exp(6.0 * tf.tanh(log_scale / 6.0) - 2.0)
-        loc = self.levels * (loc + 0.5)
+        loc = self.levels * (bounded(loc, 1.0) + 0.5)
         return tfd.Independent(DiscretizedLogistic(loc, scale, self.levels), 3)
 
     def call(self, x, labels=None):
@@ -118,7 +118,7 @@ class VAE(GenerativeModel):
     def compile(self, total_steps=None):
         """Compiles with Adam; its rate rises and falls over total_steps, or is constant."""
         rate = warm_cosine(self.learning_rate, total_steps, WARMUP)
-        super().compile(optimizer=keras.optimizers.Adam(rate))
+        super().compile(optimizer=keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY))
 
     def compute_loss(self, x, y, seed, first, training=False):
         """Returns the negative ELBO, float32 [], in nats per image."""
@@ -190,6 +190,13 @@ class VAE(GenerativeModel):
         return normal.loc + normal.scale * zoo.random.normal(
             seed, first, shape[0], (self.latent_dim,)
         )
+
+
+def bounded(x, most):
+    """Returns x, which grows as a logarithm beyond +-most: else steps on large images overflow."""
+    return tf.clip_by_value(x, -most, most) + tf.sign(x) * tf.math.log1p(
+        tf.nn.relu(tf.abs(x) - most)
+    )
 
 
 def encoder(shape, num_classes, latent_dim, filters, hidden_dim):
