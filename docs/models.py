@@ -12,6 +12,7 @@ from zoo.commands.evaluate import cells
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- of the cards, by docs/models.py -->\n", "<!-- end -->\n"
 HEAD = "| | pretrained | command | parameters | score | training | an image |\n"
+RULE = "|---|---|---|---|---|---|---|\n"
 SHOWN = ("log_likelihood", "elbo", "iw_bound", "frechet_distance", "coverage")
 
 
@@ -20,11 +21,14 @@ def main():
     _, end, tail = rest.partition(END)
     if not (begin and end):
         sys.exit(f"Expected {BEGIN.strip()} and {END.strip()} in {README}.")
-    README.write_text(head + BEGIN + table() + END + tail)
+    rows = table()
+    if rows == HEAD + RULE:
+        sys.exit(f"Expected pretrained models beside {README}.")
+    README.write_text(head + BEGIN + rows + END + tail)
 
 
 def table():
-    rows = [HEAD, "|---|---|---|---|---|---|---|\n"]
+    rows = [HEAD, RULE]
     for tags in registry.pretrained().values():
         here = {t: folder for t, folder in tags.items() if folder.is_relative_to(README.parent)}
         rows += [row(tag, folder) for tag, folder in here.items()]
@@ -50,7 +54,7 @@ def scores(card):
     """Writes the scores on all of the test set that the table shows."""
     tested = {"dataset": card["recipe"]["data"]["name"], "split": "test"}
     found = [s for s in card["scores"] if tested.items() <= s["protocol"].items()]
-    most = max(s["protocol"]["count"] for s in found)
+    most = max((s["protocol"]["count"] for s in found), default=0)
     for score in found:
         protocol = score["protocol"]
         if score["metric"] in SHOWN and protocol["count"] == most:

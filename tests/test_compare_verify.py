@@ -1,6 +1,7 @@
 """`zoo compare` and `zoo verify`: what is put side by side, what is not, and what must hold."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import zoo
 from zoo import saving
 from zoo.evaluation.comparison import compare, winners
 from zoo.evaluation.likelihood import log_likelihood
+from zoo.evaluation.verification import agrees, is_quick
 
 
 def score(metric="frechet_distance", value=1.0, error=0.1, **protocol):
@@ -53,7 +55,7 @@ def test_a_model_that_is_in_no_row_is_named():
     ]
     rows, reasons = compare({"A": [score()], "B": [score(count=20)], "C": [score(count=30)]})
     assert rows == []
-    assert [reason.split()[2] for reason in reasons] == ["A", "B"]
+    assert [reason.split()[2:5:2] for reason in reasons] == [["A", "B"], ["C", "A"]]
 
 
 def test_other_images_of_one_name_are_told_apart():
@@ -164,7 +166,25 @@ def test_verify_computes_what_the_card_says(runs):
     assert head.split() == ["METRIC", "CARD", "HERE", "AGREE", "ON"]
     assert " yes " in row
     assert end == "./done keeps what its card says: the files, and 1 score."
-    assert here("verify", "./done", "--quick", cwd=runs).returncode == 0  # 40 images are few
+
+
+def test_the_quick_form_leaves_out_what_takes_minutes():
+    quick = [score("elbo", count=1000, k=1), score("coverage", count=10_000, samples=1000)]
+    slow = [score("iw_bound", count=500, k=128), score("coverage", count=10, samples=1001)]
+    slow.append(score("psnr", count=10))
+    assert [*filter(is_quick, quick + slow)] == quick
+
+
+def test_verify_takes_data_that_were_moved(runs):
+    path = runs / "done" / "saved_model" / "card.json"
+    card = json.loads(path.read_text())
+    source = card["recipe"]["data"]
+    shutil.copy(source["name"], runs / "renamed.npz")
+    source["name"] = str(runs / "gone.npz")
+    path.write_text(json.dumps(card))
+    assert_refused(here("verify", "./done", cwd=runs), 2, "no such folder or file", "gone.npz")
+    result = here("verify", "./done", "--data", "./renamed.npz", cwd=runs)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_verify_finds_a_score_that_is_not_true(runs):
@@ -180,7 +200,7 @@ def test_verify_finds_damage_and_what_it_cannot_compute(runs):
     result = here("verify", "./done", cwd=runs)
     assert result.returncode == 2
     left_out, error = result.stderr.splitlines()
-    assert left_out.startswith("Left out: log_likelihood is of another fingerprint (another |")
+    assert left_out.startswith("Left out log_likelihood: It is of another fingerprint (another |")
     assert "Expected scores in the card of ./done that can be computed here" in error
     weights = runs / "better" / "saved_model" / "variables" / "variables.index"
     weights.write_bytes(weights.read_bytes()[:-1])
@@ -188,8 +208,6 @@ def test_verify_finds_damage_and_what_it_cannot_compute(runs):
 
 
 def test_an_impossible_score_is_verified_as_such():
-    from zoo.evaluation.verification import agrees
-
     assert agrees(score(value=None), score(value=None))
     assert not agrees({**score(value=None), "minus_infinity": 1}, score(value=None))
     assert agrees(score(value=1.0, error=0.0), score(value=1.0 + 5e-6, error=0.0))

@@ -144,9 +144,10 @@ def test_kernel_distance_of_equals_is_unbiased():
 
 
 @pytest.mark.usefixtures("small_subsets")
-def test_kernel_distance_states_the_error_of_new_features():
+@pytest.mark.parametrize(("n", "m"), [(400, 410), (51, 500), (500, 60)])
+def test_kernel_distance_states_the_error_of_new_features(n, m):
     scores = [
-        kernel_distance(features(400, 4, seed), features(410, 4, seed, shift=1.0))
+        kernel_distance(features(n, 4, seed), features(m, 4, 999 + seed, shift=1.0))
         for seed in range(60)
     ]
     assert_honest(scores)
@@ -168,6 +169,8 @@ def test_classifier_score_against_its_definition():
 
 def test_classifier_score_from_one_to_the_number_of_classes():
     assert classifier_score(np.tile(features(1, 10), (100, 1))) == pytest.approx((1.0, 0.0))
+    with_none = np.tile([0.0, -1000.0], (100, 1))  # a class whose probability underflows
+    assert classifier_score(with_none) == pytest.approx((1.0, 0.0))
     sure = np.eye(10)[np.arange(10_000) % 10] * 1e4  # in an order that is a trap for plain splits
     assert 9.9 < classifier_score(sure)[0] <= 10.0
 
@@ -198,9 +201,12 @@ def test_balls_of_a_set_and_itself():
     assert {value for value, _ in scores.values()} == {1.0}
 
 
-def test_balls_state_the_error_of_new_features():
+@pytest.mark.parametrize(("n", "m"), [(600, 610), (100, 100), (300, 150)])
+def test_balls_state_the_error_of_new_features(n, m):
     scores = [
-        precision_recall_density_coverage(features(600, 4, seed), features(610, 4, seed, scale=1.2))
+        precision_recall_density_coverage(
+            features(n, 8, seed), features(m, 8, 999 + seed, scale=1.2)
+        )
         for seed in range(40)
     ]
     for name in scores[0]:
@@ -275,6 +281,11 @@ def test_diversity_against_its_definition(monkeypatch):
     assert diversity(np.tile(x[:1], (50, 1)), y)[0] == pytest.approx(0.0, abs=1e-6)
 
 
+def test_diversity_is_not_defined_where_all_images_are_alike():
+    with pytest.raises(InputError, match="images of more than one kind"):
+        diversity(features(50, 64), np.tile(features(1, 64), (50, 1)))
+
+
 def test_diversity_states_the_error_of_new_features():
     scores = [
         diversity(features(50, 2, seed), features(60, 2, seed, scale=2.0)) for seed in range(60)
@@ -300,8 +311,8 @@ def test_features_that_do_not_fit(score):
 def test_too_few_features():
     with pytest.raises(InputError, match="with n of 1001 or more"):
         kernel_distance(features(1000), features(2000))
-    with pytest.raises(InputError, match="with n of 60 or more"):
-        precision_recall_density_coverage(features(100), features(59))
+    with pytest.raises(InputError, match="with n of 12 or more"):
+        precision_recall_density_coverage(features(100), features(11))
     with pytest.raises(InputError, match="with n of 20 or more"):
         classifier_score(features(19))
     for stream in [], [features(9)]:

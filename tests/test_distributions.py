@@ -53,6 +53,15 @@ def test_quantile_and_mean(loc, scale):
     assert distribution.mean().numpy() == pytest.approx(expected @ np.arange(256), abs=0.05)
 
 
+@pytest.mark.parametrize("levels", [2, 3, 4, 8, 16])
+@pytest.mark.parametrize("scale", [0.03, 0.1, 1.0])
+def test_the_mean_of_few_levels_is_exact(levels, scale):
+    loc = np.linspace(-1.0, levels, 23)
+    mean = DiscretizedLogistic(tf.constant(loc, tf.float32), tf.constant(scale), levels).mean()
+    expected = [masses(x, scale, levels) @ np.arange(levels) for x in loc]
+    np.testing.assert_allclose(mean, expected, atol=1e-4)
+
+
 def test_ends_of_the_quantile_stay_on_the_levels():
     distribution = DiscretizedLogistic(tf.constant(4.0), tf.constant(1.0), 8)
     assert distribution.quantile([0.0, 1.0 - 2.0**-24]).numpy().tolist() == [0.0, 7.0]

@@ -227,16 +227,15 @@ def test_with_the_posterior_every_bound_is_exact(exported, k):
     assert score["value"] == pytest.approx(model.exact(x).mean(), abs=1e-4)
 
 
-def test_a_bound_is_a_function_of_seed_and_image_not_of_the_batch(exported):
+def test_a_bound_is_a_function_of_seed_and_image_not_of_the_batch(exported, progress):
     model = LinearGaussian((2, 3, 1), shift=0.8, scale=1.3)
     loaded = exported(model)
     x = model.sample(50, [0, 5]).numpy()
-    done = []
-    score = log_likelihood(loaded, Arrays(x), seed=3, batch_size=7, k=5, advance=done.append)
+    score = log_likelihood(loaded, Arrays(x), seed=3, batch_size=7, k=5, begin=progress.begin)
     log_weights = [loaded.log_prob(x, [j, 3]).numpy().astype(np.float64) for j in range(5)]
     expected = np.log(np.mean(np.exp(log_weights), axis=0))
     assert score["value"] == pytest.approx(expected.mean(), abs=1e-5)
-    assert sum(done) == 50 * 5
+    assert progress[0] == sum(progress[1:]) == 50 * 5
     others = [log_likelihood(loaded, Arrays(x), seed, 50, k=5)["value"] for seed in (3, 4)]
     assert others[0] == pytest.approx(score["value"], abs=1e-5)
     assert abs(others[1] - score["value"]) > 1e-3

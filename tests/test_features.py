@@ -268,7 +268,7 @@ def test_what_is_no_classifier_is_refused(copy):
     with pytest.raises(ArtefactError, match=r"card\.json is damaged"):
         Extractor(copy)
     for folder in (copy.parent, copy.parent / "none"):
-        with pytest.raises(ArtefactError, match=r"with a card.json: `zoo features train DATA`"):
+        with pytest.raises(InputError, match=r"with a card.json: `zoo features train DATA`"):
             Extractor(folder)
 
 
@@ -303,7 +303,7 @@ def test_what_cannot_be_trained_on_is_refused_and_nothing_is_left(cwd, tmp_path)
 
     assert_refused(train("./grey.npz"), 2, "two classes", "Received: grey with no labels")
     assert_refused(train("./alone.npz"), 2, "Received: alone with one class alone")
-    assert_refused(train("./noise.npz"), 4, "share of the most frequent class", "20 test images")
+    assert_refused(train("./noise.npz"), 4, "what the most frequent class gets", "20 test images")
     assert_refused(train("./none.npz"), 2, "no such folder or file")
     assert_refused(train("./stripes.npz", "-o", "file"), 2, "a folder that is not there yet")
     assert_refused(train("./stripes.npz", "-o", "file/x"), 2, "a folder that can be written")

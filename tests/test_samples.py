@@ -97,9 +97,9 @@ def memory(x, num_classes=0):
     return model
 
 
-def test_samples_are_compared_with_images_by_their_features(exported):
+def test_samples_are_compared_with_images_by_their_features(exported, progress):
     train, test, drawn = images(1300), images(1200, 1), images(1250, 2)
-    extractor, done = Projection(), []
+    extractor = Projection()
     model = exported(memory(drawn))
     model.card["recipe"] = {"data": {"name": "arrays", "fingerprint": Arrays.fingerprint}}
     scores = score_samples(
@@ -110,9 +110,9 @@ def test_samples_are_compared_with_images_by_their_features(exported):
         count=1250,
         seed=3,
         batch_size=99,
-        advance=done.append,
+        begin=progress.begin,
     )
-    assert sum(done) == len(train) + len(test) + len(drawn)
+    assert progress[0] == sum(progress[1:]) == len(train) + len(test) + len(drawn)
     found = {score["metric"]: (score["value"], score["standard_error"]) for score in scores}
     real = {score["metric"]: score["real"] for score in scores}
     chosen = train[np.arange(1250) * 1300 // 1250]
@@ -190,13 +190,12 @@ def test_samples_that_cannot_be_compared_are_refused(exported, tmp_path):
         score_samples(model, splits[0], Arrays(images(99), levels=256), Projection())
 
 
-def test_psnr_and_ssim_of_known_reconstructions(exported):
+def test_psnr_and_ssim_of_known_reconstructions(exported, progress):
     x = np.ones((3, 12, 12, 1), np.float32)
     x[1] = np.linspace(0, 1, 144, dtype=np.float32).reshape(12, 12, 1)
     x[2] = 0.0  # is kept without error
-    done = []
     psnr, ssim = score_reconstructions(
-        exported(Autoencoder((12, 12, 1))), Arrays(x, levels=256), 2, done.append
+        exported(Autoencoder((12, 12, 1))), Arrays(x, levels=256), 2, progress.begin
     )
     y = x.astype(np.float64)
     y[:, 0] /= 2
@@ -207,7 +206,7 @@ def test_psnr_and_ssim_of_known_reconstructions(exported):
     assert psnr["exact"] == 1
     assert ssim["metric"] == "ssim"
     assert ssim["value"] == pytest.approx(np.mean([*map(structural_similarity, x, y)]), abs=1e-4)
-    assert sum(done) == 3
+    assert progress[0] == sum(progress[1:]) == 3
 
 
 def structural_similarity(x, y):

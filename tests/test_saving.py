@@ -5,6 +5,7 @@ import math
 import shutil
 import subprocess
 import sys
+from copy import copy as shallow_copy
 
 import keras
 import numpy as np
@@ -234,7 +235,23 @@ def test_a_seed_may_be_one_int_and_a_draw_may_be_made_in_parts(plain):
     assert np.array_equal(whole, plain.sample(num_samples=6, seed=np.int64(5), first=0))
     assert np.array_equal(whole[4:], plain.sample(2, 5, first=4))
     assert not np.array_equal(whole, plain.sample(6, seed=6))
-    assert plain.sample(0, seed=5).shape == (0, 8, 8, 1)
+
+
+def test_an_empty_batch_is_empty(conditional, plain):
+    nothing = np.zeros((0, 8, 8, 1), np.float32)
+    assert plain.sample(0, seed=5).shape == nothing.shape
+    assert plain.log_prob(nothing, seed=0).shape == (0,)
+    assert conditional[0].encode(nothing, np.zeros(0, np.int32)).shape[0] == 0
+
+
+@pytest.mark.parametrize("seed", [2**32, -(2**31) - 1, [0, 2**31], [1], [1, 2, 3], 0.5, "1", None])
+def test_bad_seeds_are_told(plain, seed):
+    with pytest.raises(InputError, match="Expected a seed: an int32, or two"):
+        plain.sample(1, seed)
+
+
+def test_a_loaded_model_can_be_copied(plain):
+    assert np.array_equal(shallow_copy(plain).sample(2, 0), plain.sample(2, 0))
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,11 @@ def verify(folder, seal=MANIFEST):
         path = folder / name
         if not path.is_file():
             raise ArtefactError(f"{path} is missing; {seal} lists it.")
-        if _sum(path) != expected:
+        try:
+            found = _sum(path)
+        except OSError as error:
+            raise ArtefactError(f"{path} cannot be read: {error.strerror}.") from None
+        if found != expected:
             raise ArtefactError(f"{path} is damaged: its sha256 is not the one in {seal}.")
     return record
 

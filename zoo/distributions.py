@@ -77,6 +77,9 @@ class BernoulliTree(tfp.distributions.Distribution):
         return tf.stack(values, axis=-1)
 
 
+FEW = 16  # levels, over which a mean is summed up
+
+
 class DiscretizedLogistic(tfp.distributions.Distribution):
     """A logistic distribution rounded to 0 … levels - 1, the tails falling to the ends.
 
@@ -126,7 +129,12 @@ class DiscretizedLogistic(tfp.distributions.Distribution):
         return tf.clip_by_value(x, 0.0, self.levels - 1.0)
 
     def _mean(self):
-        # E x is the sum of P(x > i) over i = 0 … levels - 2: an integral, by the midpoint rule.
+        # E x is the sum of P(x > i) over i = 0 … levels - 2.
+        if self.levels <= FEW:
+            i = tf.range(self.levels - 1.0)
+            above = tf.sigmoid((self.loc[..., None] - i - 0.5) / self.scale[..., None])
+            return tf.reduce_sum(above, axis=-1)
+        # An integral, by the midpoint rule; half a level off where the scale is far below one.
         rise = tf.nn.softplus(self.loc / self.scale)
         return self.scale * (rise - tf.nn.softplus((self.loc - self.levels + 1.0) / self.scale))
 

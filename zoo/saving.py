@@ -27,6 +27,7 @@ __all__ = ["CARD", "SavedModel", "add_score", "export", "find", "is_name", "load
 
 CARD = "card.json"
 SCHEMA = 1
+KEYS = ("shape", "num_classes", "parameters", "scores", "files")
 SAMPLES = 64
 SAMPLE_SEED = (0, 0)
 
@@ -193,12 +194,16 @@ def read_card(folder):
     try:
         card = json.loads(path.read_text())
         schema = card["schema"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except OSError as error:
+        raise ArtefactError(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, TypeError, KeyError) as error:
         raise ArtefactError(f"{path} is damaged: {error!r}.") from None
     if schema != SCHEMA:
         raise ArtefactError(
             f"{path} has schema {schema}; this zoo reads {SCHEMA}: install the zoo it was made by."
         )
+    if missing := [key for key in KEYS if key not in card]:
+        raise ArtefactError(f"{path} is damaged: it does not say {', '.join(missing)}.")
     return card
 
 
@@ -262,7 +267,9 @@ class SavedModel:
         return [*super().__dir__(), *self.card["can"]]
 
     def __getattr__(self, name):
-        if name.startswith("_") or name not in self.card["can"]:
+        if name.startswith("_") or name == "card":  # not there yet, as in a copy
+            raise AttributeError(name)
+        if name not in self.card["can"]:
             raise AttributeError(
                 f"{self.name} has no {name!r}: it can {', '.join(self.card['can'])}"
             )
@@ -281,22 +288,25 @@ class SavedModel:
         function = self._loaded.signatures[name]
         specs = function.structured_input_signature[1]
         labels = values.pop("labels", None)
-        if "seed" in values and np.ndim(values["seed"]) == 0:
-            values["seed"] = [0, values["seed"]]
+        if "seed" in values:
+            values["seed"] = as_seed(values["seed"])
         tensors = {key: _tensor(specs[key], value) for key, value in values.items()}
+        if "num_samples" in tensors:
+            counts = {"num_samples": int(tensors["num_samples"])}
+        else:
+            counts = {key: len(t) for key, t in tensors.items() if key in ("x", "mask", "z")}
+        n, *others = counts.values()
+        if n < 0 or any(other != n for other in others):
+            raise InputError(f"Expected equal counts, not negative. Received: {counts}")
         if "labels" in specs:
-            head = next(iter(tensors.values()))
-            n = len(head) if head.shape.rank else int(head)
             tensors["labels"] = _tensor(specs["labels"], self._check_labels(labels, n))
         elif labels is not None:
             raise InputError(
                 f"{self.name} was trained without labels, so takes none. Received: {labels=}"
             )
-        if "num_samples" in tensors and tensors["num_samples"] < 1:
-            if tensors["num_samples"] < 0:
-                raise InputError(f"num_samples must not be negative. Received: {values}")
-            # TensorFlow's convolutions give an empty batch another shape.
-            return tf.zeros([0, *self.card["shape"]])
+        if not n:  # TensorFlow's convolutions give an empty batch another shape
+            (output,) = function.structured_outputs.values()
+            return tf.zeros([0, *output.shape[1:]])
         try:
             return next(iter(function(**tensors).values()))
         except tf.errors.InvalidArgumentError as error:
@@ -319,8 +329,16 @@ class SavedModel:
 
 
 def as_seed(seed):
-    """Returns a seed, one int or two, as int32 [2]."""
-    return np.asarray([0, seed] if np.ndim(seed) == 0 else seed, np.int64).astype(np.int32)
+    """Returns a seed, one int or two, as int32 [2].
+
+    Raises:
+      InputError: if it is not that.
+    """
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
+        values = np.asarray([0, seed] if np.ndim(seed) == 0 else seed)
+        if values.shape == (2,) and (values.astype(np.int32) == values).all():
+            return values.astype(np.int32)
+    raise InputError(f"Expected a seed: an int32, or two. Received: {seed!r}")
 
 
 def sampler(model):

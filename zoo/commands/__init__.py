@@ -4,6 +4,8 @@ Verb files import click and the standard library alone; the rest is imported ins
 that `zoo --help` stays fast.
 """
 
+import contextlib
+import functools
 import importlib
 import os
 import re
@@ -136,6 +138,31 @@ def print_table(rows):
         first = "".join(f"{text:{width}}  " for text, width in zip(cells, widths, strict=False))
         wrapped = textwrap.wrap(last, widths[-1]) or [""]
         click.echo((first + f"\n{' ' * margin}".join(wrapped)).rstrip())
+
+
+@contextlib.contextmanager
+def progress():
+    """Shows live lines of progress, on a terminal alone.
+
+    Yields `begin(what)`, a function of the total that returns one that is told of every n done.
+    """
+    from rich import console, progress
+
+    terminal = console.Console()
+    with progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(24),
+        progress.TaskProgressColumn(),
+        progress.TimeRemainingColumn(),
+        console=terminal,
+        disable=not terminal.is_terminal,
+        transient=True,
+    ) as lines:
+
+        def begin(what):
+            return lambda total: functools.partial(lines.advance, lines.add_task(what, total=total))
+
+        yield begin
 
 
 class _Program(click.Group):

@@ -26,7 +26,8 @@ HIDDEN = 0.5  # the grey that is shown where nothing is known
 def command(name, number, keep, times, seed, output, **source):
     """Hide a half of test images and let a model draw it anew.
 
-    A row shows the image, the half that was kept, and what the model draws for the rest.
+    A row shows the image, the half that was kept, and what the model draws for the rest: in raster
+    order, so what is drawn does not know of what is kept below it, or right of it in its row.
 
     \b
     zoo complete runs/20260101-120000-pixelcnn-binarized_mnist
@@ -36,7 +37,7 @@ def command(name, number, keep, times, seed, output, **source):
     quiet_tensorflow()
     import numpy as np
 
-    why_not = "it cannot draw a part of an image given the rest"
+    why_not = "it cannot draw a part of an image given what is before it"
     model = load_able(name, "complete", ["complete"], why_not)
     test = matching_data(model, **source)[2]
     x, labels = take(test, number, model.card["num_classes"] > 0)

@@ -2,12 +2,13 @@
 
 import math
 import shlex
-from functools import partial
+import tempfile
 from pathlib import Path
 
 import click
 
-from zoo.commands import matching_data, print_table, quiet_tensorflow
+from zoo.commands import matching_data, print_table, progress, quiet_tensorflow
+from zoo.commands.sample import placed
 from zoo.errors import InputError, UndefinedError
 
 METRICS = ("likelihood", "samples", "reconstructions", "speed")
@@ -36,7 +37,9 @@ UNITS = {"likelihood": "nats", "psnr": "dB", "ms_per_image": "ms"}
     help="So many images for the likelihood, evenly spaced. Default: all.",
 )
 @click.option(
-    "--samples", type=click.IntRange(1), help="So many samples. Default: 10,000, or as in train."
+    "--samples",
+    type=click.IntRange(1),
+    help="So many samples. Default: 10,000, or as many as training images where these are fewer.",
 )
 @click.option(
     "--features",
@@ -53,7 +56,7 @@ UNITS = {"likelihood": "nats", "psnr": "dB", "ms_per_image": "ms"}
     metavar="FILE.json",
     help="Write the scores there too, not into the card of the model alone.",
 )
-def command(name, metrics, data, size, binarize, output, **settings):
+def command(name, metrics, data, size, binarize, samples, features, output, **settings):
     """Score a SavedModel.
 
     \b
@@ -71,24 +74,38 @@ def command(name, metrics, data, size, binarize, output, **settings):
     """  # noqa: D301
     if output and (output.suffix != ".json" or output.is_dir()):
         raise InputError(f"Expected FILE.json for -o. Received: {output}")
-    asked = [metric.strip() for metric in metrics.split(",")] if metrics else METRICS
+    asked = METRICS
+    if metrics is not None:
+        asked = [*dict.fromkeys(metric.strip() for metric in metrics.split(","))]
     if unknown := [metric for metric in asked if metric not in METRICS]:
-        raise InputError(f"Expected --metrics of {', '.join(METRICS)}. Received: {unknown[0]}")
+        raise InputError(f"Expected --metrics of {', '.join(METRICS)}. Received: {unknown[0]!r}")
     quiet_tensorflow()
     from zoo import datasets, saving
+    from zoo.evaluation.features import Extractor
+    from zoo.evaluation.samples import check_count
 
+    # What can be refused is, before anything takes its time.
+    if output:
+        with placed(output), tempfile.TemporaryFile(dir=output.parent):
+            pass
     model = saving.load(name)
+    extractor = Extractor(features) if features else None
     splits = None
     if {*asked} != {"speed"}:
         splits = matching_data(model, data, size, binarize)
         click.echo(datasets.describe(splits))
+        if samples:
+            check_count(samples, splits[0])
     click.echo(f"{model.name}: {model.card['parameters']:,} parameters")
     scores, undefined = [], []
     try:
-        with _progress() as progress:
+        with progress() as begin:
             for metric in asked:
                 try:
-                    for score in _scores(metric, model, splits, progress, **settings):
+                    found = _scores(
+                        metric, model, splits, begin(metric), extractor, samples, **settings
+                    )
+                    for score in found:
                         scores.append(score)
                         if not saving.is_name(name):
                             _keep(model, score)
@@ -103,7 +120,7 @@ def command(name, metrics, data, size, binarize, output, **settings):
         click.echo(reason)
     if not scores:
         raise UndefinedError(f"No score is defined. {undefined[0]}")
-    if saving.is_name(name):
+    if saving.is_name(name) and not output:
         click.echo(f"The card of {name} stays as it came; -o FILE.json keeps these scores.")
 
 
@@ -138,16 +155,13 @@ def _written(value, error):
     return f"{value:.{digits}f}" + ("" if error is None else f" +- {error:.{digits}f}")
 
 
-def _scores(metric, model, splits, progress, split, k, limit, samples, features, seed, batch_size):
+def _scores(metric, model, splits, begin, extractor, samples, split, k, limit, seed, batch_size):
     """Yields the scores of a metric; raises UndefinedError if the model has none."""
-    from zoo.evaluation import features as classifiers
+    from zoo.evaluation import features
     from zoo.evaluation.likelihood import log_likelihood
     from zoo.evaluation.reconstruction import score_reconstructions
-    from zoo.evaluation.samples import COUNT, score_samples
+    from zoo.evaluation.samples import score_samples
     from zoo.evaluation.speed import score_speed
-
-    def advance_to(total):
-        return partial(progress.advance, progress.add_task(metric, total=total))
 
     if metric == "speed":
         yield from score_speed(model)
@@ -156,16 +170,13 @@ def _scores(metric, model, splits, progress, split, k, limit, samples, features,
     if metric == "likelihood":
         weighted = model.card["log_prob_kind"] == "importance_weight"
         numbers = [1, k or WEIGHTS] if weighted and k != 1 else [k or 1]
-        advance = advance_to(min(limit or len(on), len(on)) * sum(numbers))
         for n in numbers:
-            yield log_likelihood(model, on, seed, batch_size, limit, n, advance)
+            yield log_likelihood(model, on, seed, batch_size, limit, n, begin)
     elif metric == "reconstructions":
-        yield from score_reconstructions(model, on, batch_size, advance_to(len(on)))
-    elif folder := features or classifiers.find(on):
-        extractor = classifiers.Extractor(folder)
-        count = samples or min(COUNT, len(train))
-        advance = advance_to(len(train) + len(on) + count)
-        yield from score_samples(model, train, on, extractor, count, seed, batch_size, advance)
+        yield from score_reconstructions(model, on, batch_size, begin)
+    elif extractor or (folder := features.find(on)):
+        extractor = extractor or features.Extractor(folder)
+        yield from score_samples(model, train, on, extractor, samples, seed, batch_size, begin)
     else:
         advice = "it has no labels to train one"
         if on.num_classes > 1:
@@ -191,7 +202,6 @@ def _keep(model, score):
 def _tell(scores, output):
     """Prints a table of scores, and writes them to a file."""
     from zoo import checkpoints
-    from zoo.commands.sample import placed
 
     table = [("METRIC", "VALUE", "REAL", "ON"), *map(cells, scores)]
     if not any(real for _, _, real, _ in table[1:]):
@@ -200,19 +210,3 @@ def _tell(scores, output):
     if output:
         with placed(output):
             checkpoints.write_json(output, scores)
-
-
-def _progress():
-    """Makes a live line of progress, on a terminal alone."""
-    from rich import console, progress
-
-    terminal = console.Console()
-    return progress.Progress(
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(24),
-        progress.TaskProgressColumn(),
-        progress.TimeRemainingColumn(),
-        console=terminal,
-        disable=not terminal.is_terminal,
-        transient=True,
-    )

@@ -8,13 +8,13 @@ from zoo.evaluation.scores import LIKELIHOODS, PARTS
 
 __all__ = ["compare", "differences", "quantity", "winners"]
 
-HIGHER = {*LIKELIHOODS, "classifier_score", "precision", "recall", "coverage", "psnr", "ssim"}
-LOWER = {"frechet_distance", "kernel_distance"}  # not ms_per_image, which is of a machine
+# Not of ms_per_image, which is of a machine, nor of what is raised at the cost of another score:
+# precision, recall, density, diversity, authenticity.
+HIGHER = {*LIKELIHOODS, "classifier_score", "coverage", "psnr", "ssim"}
+LOWER = {"frechet_distance", "kernel_distance"}
 SURE = 2.0  # standard errors of a difference
-TOLD = {
-    "fingerprint": "dataset",
-    "trained_on_fingerprint": "trained_on",
-}  # by names, if they differ
+NAMED = {"dataset": "fingerprint", "trained_on": "trained_on_fingerprint"}
+TOLD = {fingerprint: name for name, fingerprint in NAMED.items()}  # by names, if they differ
 
 
 def quantity(score):
@@ -47,8 +47,14 @@ def compare(scores):
         shared = [row for row in alike if len(row) > 1]
         rows += shared
         alone = [name for name in have if not any(name in row for row in shared)]
-        if len(have) > 1:
-            reasons += [_reason(of, name, have) for name in alone[: len(have) - 1]]
+        told = set()
+        for name in alone if len(have) > 1 else ():
+            other, parts = _nearest(name, have)
+            if (other, name) not in told:
+                told.add((name, other))
+                reasons.append(
+                    f"{of} of {name} and {other} is not compared: they differ in {parts}."
+                )
     return rows, reasons
 
 
@@ -60,7 +66,9 @@ def differences(*scores):
     """
     parts = [{"metric": s["metric"], **s["protocol"]} for s in scores]
     found = {key: [part.get(key) for part in parts] for key in {k: 0 for p in parts for k in p}}
-    return {key: values for key, values in found.items() if values.count(values[0]) < len(values)}
+    found = {key: values for key, values in found.items() if values.count(values[0]) < len(values)}
+    # A data set is what its fingerprint says: its name, as of a folder, may change.
+    return {key: values for key, values in found.items() if NAMED.get(key, key) in found}
 
 
 def winners(row):
@@ -92,8 +100,8 @@ def _error(a, b):
     return math.hypot(*(score["standard_error"] or 0.0 for score in (a, b)))
 
 
-def _reason(of, name, have):
-    """Says in what the score of a model differs from the nearest one of another model."""
+def _nearest(name, have):
+    """Finds the model with the score nearest to one of a model, and says in what they differ."""
     nearest, other = min(
         (
             (differences(x, y), other)
@@ -105,4 +113,4 @@ def _reason(of, name, have):
         key=lambda found: len(found[0]),
     )
     parts = [f"{k} ({u} | {v})" for k, (u, v) in nearest.items() if TOLD.get(k) not in nearest]
-    return f"{of} of {name} and {other} is not compared: they differ in {', '.join(parts)}."
+    return other, ", ".join(parts)

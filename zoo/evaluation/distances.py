@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 SPLITS = 10
+HALVINGS = 5
 KERNEL_SUBSETS, KERNEL_SUBSET_SIZE = 100, 1000
 MANIFOLD_K = 3  # of precision and recall
 DENSITY_K = 5  # of density and coverage
@@ -91,9 +92,9 @@ def frechet_distance(samples, images):
 def kernel_distance(samples, images, seed=0):
     """Estimates without bias the squared maximum mean discrepancy of k(x, y) = (x . y / d + 1)^3.
 
-    It is the mean over 100 pairs of subsets of 1000. As subsets share features, the spread of their
-    values / sqrt(100) is the error of drawing subsets alone; scaled to new samples and images it
-    is the standard error here, which errs to the large side where the distance is near 0.
+    It is the mean over 100 pairs of subsets of 1000. The standard error is that of the U-statistic
+    of all features, sqrt(4 Var a / n + 4 Var b / m) with a(x) = mean k(x, x') - mean k(x, y) and b
+    likewise, and that of drawing subsets.
 
     Args:
       samples: float [n, d].
@@ -115,9 +116,8 @@ def kernel_distance(samples, images, seed=0):
         aa, bb = _kernel(a, a), _kernel(b, b)
         within = (aa.sum() - np.trace(aa) + bb.sum() - np.trace(bb)) / (size * (size - 1))
         distances.append(within - 2.0 * _kernel(a, b).mean())
-    n = min(len(x), len(y))
-    error = np.std(distances, ddof=1) * math.sqrt(size / (n - size) + 1 / KERNEL_SUBSETS)
-    return float(np.mean(distances)), float(error)
+    errors = [_error(distances), *(2.0 * _error(of) for of in _kernel_differences(x, y))]
+    return float(np.mean(distances)), math.hypot(*errors)
 
 
 def classifier_score(logits, seed=0):
@@ -134,12 +134,11 @@ def classifier_score(logits, seed=0):
       InputError: if there are fewer than two samples a split.
     """
     (x,) = _checked(logits, least=2 * SPLITS)
-    x = x - x.max(axis=1, keepdims=True)
-    log_p = x - np.log(np.exp(x).sum(axis=1, keepdims=True))
+    log_p = x - np.logaddexp.reduce(x, axis=1, keepdims=True)
     scores = []
     for split in np.array_split(_generator(seed).permutation(log_p), SPLITS):
-        p = np.exp(split)
-        kl = np.sum(p * (split - np.log(p.mean(axis=0))), axis=1)
+        log_mean = np.logaddexp.reduce(split, axis=0) - math.log(len(split))
+        kl = np.sum(np.exp(split) * (split - log_mean), axis=1)
         scores.append(np.exp(kl.mean()))
     return float(np.mean(scores)), _error(scores)
 
@@ -154,20 +153,26 @@ def precision_recall_density_coverage(samples, images, seed=0):
     Args:
       samples: float [n, d].
       images: float [m, d].
-      seed: int; splits both sets.
+      seed: int; halves both sets.
 
     Returns:
-      dict of name to (value, standard error): by the spread over ten splits of both sets, because
-      binomial errors, which take the balls as given, are too small by up to half.
+      dict of name to (value, standard error): half the difference between two halves of both sets,
+      over five halvings. Binomial errors take the balls as given, and tenths of the sets have
+      scores of another kind.
 
     Raises:
-      InputError: if a split is too small to have a k-th nearest.
+      InputError: if a half is too small to have a k-th nearest.
     """
-    x, y = _checked(samples, images, least=SPLITS * (max(MANIFOLD_K, DENSITY_K) + 1))
-    generator = _generator(seed)
-    splits = zip(*(np.array_split(generator.permutation(z), SPLITS) for z in (x, y)), strict=True)
-    parts = [_balls(a, b) for a, b in splits]
-    return {name: (v, _error([part[name] for part in parts])) for name, v in _balls(x, y).items()}
+    x, y = _checked(samples, images, least=2 * (max(MANIFOLD_K, DENSITY_K) + 1))
+    generator, squares = _generator(seed), dict.fromkeys(values := _balls(x, y), 0.0)
+    for _ in range(HALVINGS):
+        halves = [np.array_split(generator.permutation(z), 2) for z in (x, y)]
+        one, other = (_balls(*half) for half in zip(*halves, strict=True))
+        for name in squares:
+            squares[name] += (one[name] - other[name]) ** 2
+    return {
+        name: (value, 0.5 * math.sqrt(squares[name] / HALVINGS)) for name, value in values.items()
+    }
 
 
 def diversity(samples, images):
@@ -184,9 +189,9 @@ def diversity(samples, images):
       InputError: if there are fewer than two samples or images, or all images are alike.
     """
     x, y = _checked(samples, images, least=2)
-    (mean_x, error_x), (mean_y, error_y) = _mean_pairwise_distance(x), _mean_pairwise_distance(y)
-    if not mean_y:
+    if (y == y[0]).all():
         raise InputError("Expected images of more than one kind. Received: equal features of all")
+    (mean_x, error_x), (mean_y, error_y) = _mean_pairwise_distance(x), _mean_pairwise_distance(y)
     ratio = mean_x / mean_y
     return ratio, math.hypot(error_x, ratio * error_y) / mean_y
 
@@ -259,6 +264,19 @@ def _jackknife(value, splits, left_out):
 def _kernel(a, b):
     k = a @ b.T / a.shape[1] + 1.0
     return k * k * k
+
+
+def _kernel_differences(x, y):
+    """Returns mean k(x, x') - mean k(x, y) of each x, [n], and the same with y for x, [m]."""
+    return [_kernel_means(u, u, own=True) - _kernel_means(u, v) for u, v in ((x, y), (y, x))]
+
+
+def _kernel_means(x, y, own=False):
+    step = max(1, BLOCK // len(y))
+    sums = [_kernel(x[k : k + step], y).sum(axis=1) for k in range(0, len(x), step)]
+    if not own:
+        return np.concatenate(sums) / len(y)
+    return (np.concatenate(sums) - (np.sum(x * x, axis=1) / x.shape[1] + 1.0) ** 3) / (len(y) - 1)
 
 
 def _balls(x, y):

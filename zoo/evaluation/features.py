@@ -31,6 +31,7 @@ WIDTHS = (32, 64, 96)  # of the blocks; those that follow are as wide as the las
 SMALLEST = 4  # pixels of a side, which are not pooled further
 SHIFT = 2  # pixels
 EPOCHS, BATCH_SIZE, LEARNING_RATE = 10, 128, 2e-3
+SURE = 3.0  # standard errors that an accuracy must be above that of chance
 TEST_SEED = 0  # of the binary draws that the accuracy is measured on
 SERVES = {"mnist": ("mnist", "mnist_binary", "binarized_mnist")}  # what else are forms of it
 
@@ -154,14 +155,15 @@ class Extractor:
         them, in the order of their names.
 
     Raises:
-      ArtefactError: if it is damaged, or no classifier.
+      InputError: if there is none.
+      ArtefactError: if it is damaged, or something else than a classifier.
     """
 
     def __init__(self, folder):
         folder = Path(folder).absolute()
         advice = "`zoo features train DATA` makes one"
         if not (folder / saving.CARD).is_file():
-            raise ArtefactError(
+            raise InputError(
                 f"Expected a classifier with a {saving.CARD}: {advice}. Received: {folder}"
             )
         kind = saving.read_card(folder).get("kind")
@@ -321,9 +323,10 @@ def _accuracies(folder, test, batches):
             hits.extend(np.argmax(extract(x=images)["logits"], axis=1) == y.numpy())
         labels.extend(y.numpy())
     most = np.bincount(labels).max() / len(labels)
-    if np.mean(right[0]) <= most:
+    chance = most + SURE * math.sqrt(most * (1.0 - most) / len(labels))
+    if np.mean(right[0]) <= chance:
         raise TrainingError(
-            f"Expected a test accuracy above {most:.2%}, the share of the most frequent class: the"
+            f"Expected a test accuracy above {chance:.2%}, what the most frequent class gets: the"
             " labels may not follow from the images, or more --epochs may help. Nothing is kept."
             f" Received: {np.mean(right[0]):.2%} on {len(labels):,} test images of {test.name}"
         )

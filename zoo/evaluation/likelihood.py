@@ -11,12 +11,12 @@ import math
 import numpy as np
 
 from zoo.errors import ArtefactError, InputError, UndefinedError
-from zoo.evaluation.scores import MEANS, mean_score, score
+from zoo.evaluation.scores import MEANS, mean_score, score, unseen
 
 __all__ = ["log_likelihood"]
 
 
-def log_likelihood(model, split, seed=0, batch_size=200, limit=None, k=1, advance=lambda n: None):
+def log_likelihood(model, split, seed=0, batch_size=200, limit=None, k=1, begin=unseen):
     """Averages over a split the log-likelihood, or what the model has as a bound of it.
 
     Args:
@@ -26,7 +26,8 @@ def log_likelihood(model, split, seed=0, batch_size=200, limit=None, k=1, advanc
       batch_size: int; changes memory and time alone.
       limit: int; number of images to score, evenly spaced over the split. Default: all.
       k: int; number of importance weights an image; 1 where log_prob is not one of them.
-      advance: function of an int, told of every n values of log_prob that are done.
+      begin: function of the number of values of log_prob that are to come; it returns one that
+        is told of every n that are done.
 
     Returns:
       A score in nats an image, with bits_per_dim too. The standard error of one image is None. The
@@ -61,7 +62,7 @@ def log_likelihood(model, split, seed=0, batch_size=200, limit=None, k=1, advanc
     # Many sets are in the order of their classes: the first images alone would be of one class.
     images = images.filter(lambda i, image: i * count % len(split) < count)
     batches = images.map(lambda i, image: image).batch(batch_size)
-    values = []
+    values, advance = [], begin(count * k)
     for first, batch in zip(range(0, count, batch_size), batches, strict=True):
         x, labels = batch if conditional else (batch, None)
         total = -np.inf

@@ -8,21 +8,22 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.errors import ArtefactError, UndefinedError
-from zoo.evaluation.scores import mean_score
+from zoo.evaluation.scores import mean_score, unseen
 
 __all__ = ["score_reconstructions"]
 
 SSIM_WINDOW = 11  # pixels on a side, as of the source: smaller images have no SSIM
 
 
-def score_reconstructions(model, split, batch_size=200, advance=lambda n: None):
+def score_reconstructions(model, split, batch_size=200, begin=unseen):
     """Compares the images of a split with their reconstructions, which are means, not draws.
 
     Args:
       model: zoo.saving.SavedModel that can reconstruct.
       split: zoo.datasets.Split of the model's shape and levels.
       batch_size: int; changes memory and time alone.
-      advance: function of an int, told of every n images that are done.
+      begin: function of the number of images that are to come; it returns one that is told of
+        every n that are done.
 
     Returns:
       list of scores: psnr, in decibels, and ssim, from -1 to 1; means over the images. The PSNR of
@@ -40,7 +41,7 @@ def score_reconstructions(model, split, batch_size=200, advance=lambda n: None):
         )
     conditional = model.card["num_classes"] > 0
     has_ssim = min(split.shape[:2]) >= SSIM_WINDOW
-    psnr, ssim = [], []
+    psnr, ssim, advance = [], [], begin(len(split))
     for batch in split.batches(batch_size, labels=conditional):
         x, labels = batch if conditional else (batch, None)
         y = model.reconstruct(x, labels)

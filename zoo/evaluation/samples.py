@@ -1,25 +1,25 @@
 """How near samples are to images, by the features of a classifier.
 
 Every score has in `real` what it is for training images in the place of the samples (for
-authenticity: images of the split): no model can be expected to do better. Of images that are drawn
-afresh at every presentation, one fixed draw is what training images are here.
+authenticity: images of the split). That is what to expect of a perfect model, and no model has
+smaller distances or more coverage but by chance; the other scores can be raised at the cost of each
+other. Of images that are drawn afresh at every presentation, one fixed draw is what training images
+are here.
 """
 
 import numpy as np
 
 from zoo.errors import ArtefactError, InputError, UndefinedError
 from zoo.evaluation import distances
-from zoo.evaluation.scores import score
+from zoo.evaluation.scores import score, unseen
 
-__all__ = ["score_samples"]
+__all__ = ["check_count", "score_samples"]
 
 COUNT = 10_000
 LEAST = 100  # samples and images: ten random parts of either have errors of their own
 
 
-def score_samples(
-    model, train, split, extractor, count=None, seed=0, batch_size=200, advance=lambda n: None
-):
+def score_samples(model, train, split, extractor, count=None, seed=0, batch_size=200, begin=unseen):
     """Draws samples and compares them with the images of a split.
 
     A conditional model is given the labels of training images, so that classes are as frequent.
@@ -32,7 +32,8 @@ def score_samples(
       count: int; number of samples, at most that of training images. Default: 10,000 or all.
       seed: int; draws the samples, and splits them where an error is a spread over splits.
       batch_size: int; changes memory and time alone.
-      advance: function of an int, told of every n samples and images that are done.
+      begin: function of the number of samples and images that are to come; it returns one that
+        is told of every n that are done.
 
     Returns:
       list of scores: frechet_distance, kernel_distance (where there are enough samples and images
@@ -55,12 +56,9 @@ def score_samples(
             f" {split.name} has {len(train)} to train and {len(split)} to {split.split}."
         )
     count = min(COUNT, len(train)) if count is None else count
-    if not LEAST <= count <= len(train):
-        raise InputError(
-            f"Expected {LEAST} samples or more, and {len(train)} at most, as there are training"
-            f" images. Received: {count}"
-        )
+    check_count(count, train)
     conditional, labels = model.card["num_classes"] > 0, []
+    advance = begin(len(train) + len(split) + count)
 
     def read(batches):
         features, logits = [], []
@@ -97,6 +95,15 @@ def score_samples(
         score(metric, *found[metric], on, model, split, len(images), real=floor[metric], **more)
         for metric in found
     ]
+
+
+def check_count(count, train):
+    """Raises InputError if so many samples cannot be compared with images of a data set."""
+    if not LEAST <= count <= len(train):
+        raise InputError(
+            f"Expected {LEAST} samples or more, and {len(train)} at most, as there are training"
+            f" images. Received: {count}"
+        )
 
 
 def _drawn(model, count, labels, seed, batch_size):

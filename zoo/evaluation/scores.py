@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["LIKELIHOODS", "MEANS", "PROTOCOL", "mean_score", "score"]
+__all__ = ["LIKELIHOODS", "MEANS", "PROTOCOL", "mean_score", "score", "unseen"]
 
 PROTOCOL = 1
 """Raised whenever the same model and data would get another score."""
@@ -22,6 +22,11 @@ LIKELIHOODS = (*MEANS.values(), "iw_bound")
 """The metrics that are the likelihood or a bound of it, in nats."""
 
 PARTS = 20  # groups of images whose means are kept: two models are compared by their differences
+
+
+def unseen(total):
+    """A progress that nobody watches: returns a function that is told of every n that are done."""
+    return lambda n: None
 
 
 def score(metric, value, standard_error, protocol, model=None, split=None, count=None, **more):

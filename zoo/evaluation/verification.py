@@ -9,7 +9,7 @@ from zoo.evaluation.comparison import differences
 from zoo.evaluation.likelihood import log_likelihood
 from zoo.evaluation.reconstruction import score_reconstructions
 from zoo.evaluation.samples import score_samples
-from zoo.evaluation.scores import LIKELIHOODS, PROTOCOL
+from zoo.evaluation.scores import LIKELIHOODS, PROTOCOL, unseen
 
 __all__ = ["TOLERANCE", "Verifier", "agrees", "is_quick"]
 
@@ -46,11 +46,15 @@ class Verifier:
     Args:
       model: zoo.saving.SavedModel.
       splits: (train, validation, test) that its scores are of.
+      classifier: path of the one that scores of samples are of; None is that of the data set.
+      begin: function of the name of what is computed; it returns what the scores call `begin`.
     """
 
-    def __init__(self, model, splits):
-        self.model, self.splits = model, splits
+    def __init__(self, model, splits, classifier=None, begin=lambda metric: unseen):
+        self.model, self.splits, self.classifier = model, splits, classifier
+        self.begin = begin
         self._computed = functools.cache(self._compute)
+        self._extractor = functools.cache(self._load_extractor)
 
     def __call__(self, score):
         """Computes a score anew.
@@ -60,9 +64,14 @@ class Verifier:
         """
         p = score["protocol"]
         if "split" not in p:
-            raise InputError(f"{score['metric']} is of a machine.")
-        on = next(part for part in self.splits if part.split == p["split"])
-        here = {"version": PROTOCOL, "dataset": on.name, "fingerprint": on.fingerprint}
+            raise InputError("It is of a machine.")
+        on = next((part for part in self.splits if part.split == p["split"]), None)
+        if on is None:
+            raise InputError(f"It is of an unknown split, {p['split']!r}.")
+        here = {"version": PROTOCOL, "fingerprint": on.fingerprint}
+        if "samples" in p:
+            here["extractor_sha256"] = self._extractor(on).sha256
+            here["train_fingerprint"] = self.splits[0].fingerprint
         _check_alike(score, {**score, "protocol": {**p, **here}})  # before it is computed
         if score["metric"] in LIKELIHOODS:
             asked = ("likelihood", on, p["seed"], p["count"], p["k"])
@@ -74,24 +83,28 @@ class Verifier:
             if new["metric"] == score["metric"]:
                 _check_alike(score, new)
                 return new
-        raise InputError(f"{score['metric']} is not a score of this zoo.")
+        raise InputError("It is not a score of this zoo.")
 
     def _compute(self, metric, on, seed=None, count=None, k=None):
+        begin = self.begin(metric)
         if metric == "likelihood":
-            return [log_likelihood(self.model, on, seed or 0, limit=count, k=k)]
+            return [log_likelihood(self.model, on, seed or 0, limit=count, k=k, begin=begin)]
         if metric == "reconstructions":
-            return score_reconstructions(self.model, on)
-        folder = features.find(on)
+            return score_reconstructions(self.model, on, begin=begin)
+        extractor, train = self._extractor(on), self.splits[0]
+        return score_samples(self.model, train, on, extractor, count, seed, begin=begin)
+
+    def _load_extractor(self, on):
+        folder = self.classifier or features.find(on)
         if folder is None:
             raise InputError(
-                f"Expected the classifier of {on.name}, which did not come with this zoo."
+                f"It needs the classifier of {on.name}, which did not come with this zoo:"
+                " --features DIR."
             )
-        return score_samples(
-            self.model, self.splits[0], on, features.Extractor(folder), count, seed
-        )
+        return features.Extractor(folder)
 
 
 def _check_alike(score, new):
     if parts := differences(score, new):
         differ = ", ".join(f"{key} ({a} | {b})" for key, (a, b) in parts.items())
-        raise InputError(f"{score['metric']} is of another {differ}.")
+        raise InputError(f"It is of another {differ}.")

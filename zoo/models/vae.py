@@ -18,8 +18,8 @@ https://arxiv.org/abs/1312.6114, equation 7 and appendix B. Conditional on the l
 Yan, Learning Structured Output Representation using Deep Conditional Generative Models, NeurIPS
 2015. Discretised logistic: Salimans et al., PixelCNN++, ICLR 2017, equation 2.
 
-Differs from the source: convolutions with residual connections around the hidden layer; Adam, whose
-rate rises and falls, in place of Adagrad.
+Differs from the source: convolutions with residual connections around the hidden layer; AdamW, with
+a rate that rises and falls, in place of Adagrad.
 """
 
 import math
@@ -52,7 +52,7 @@ class VAE(GenerativeModel):
       latent_dim: dimensions of z.
       filters: channels of the convolutions at a quarter of the image's sides; half as many at half.
       hidden_dim: units of the dense layer between the convolutions and z, on either side.
-      learning_rate: float; of Adam at its highest.
+      learning_rate: float; of AdamW at its highest.
 
     Raises:
       ValueError: if an argument cannot be.
@@ -106,7 +106,7 @@ class VAE(GenerativeModel):
         if self.levels == 2:
             return tfd.Independent(tfd.Bernoulli(logits=parameters, dtype=tf.float32), 3)
         loc, log_scale = tf.split(parameters, 2, axis=-1)
-        # A scale of 0.1 to 10,000 levels.
+        # A scale of 0.0003 to 50 times the range.
         scale = self.levels * tf.exp(6.0 * tf.tanh(log_scale / 6.0) - 2.0)
         loc = self.levels * (bounded(loc, 1.0) + 0.5)
         return tfd.Independent(DiscretizedLogistic(loc, scale, self.levels), 3)
@@ -116,7 +116,7 @@ class VAE(GenerativeModel):
         return self.reconstruct(x, labels)
 
     def compile(self, total_steps=None):
-        """Compiles with Adam; its rate rises and falls over total_steps, or is constant."""
+        """Compiles with AdamW; its rate rises and falls over total_steps, or is constant."""
         rate = warm_cosine(self.learning_rate, total_steps, WARMUP)
         super().compile(optimizer=keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY))
 
