@@ -11,14 +11,22 @@ from shell import here
 import zoo
 from zoo import registry
 from zoo.commands.train import command as train
+from zoo.evaluation.features import Extractor, find
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = {tag: path for tags in registry.pretrained().values() for tag, path in tags.items()}
-SCORES = {"exact": {"log_likelihood"}, "importance_weight": {"elbo", "iw_bound"}}
+LIKELIHOODS = {"exact": {"log_likelihood"}, "importance_weight": {"elbo", "iw_bound"}}
+OF_SAMPLES = {"frechet_distance", "kernel_distance", "classifier_score", "diversity"}
+OF_SAMPLES |= {"precision", "recall", "density", "coverage", "authenticity"}
+ACCURACIES = {"features-mnist": 0.993, "features-fashion_mnist": 0.91}
 
 
 def test_what_is_shipped():
-    assert {*SHIPPED} == {"pixelcnn-binarized_mnist", "pixelrnn-binarized_mnist"}
+    assert {*SHIPPED} == {
+        "pixelcnn-binarized_mnist",
+        "pixelrnn-binarized_mnist",
+        "vae-mnist_binary",
+    }
 
 
 def test_the_table_in_the_readme_is_that_of_the_cards():
@@ -39,7 +47,8 @@ def test_a_pretrained_model(tag):
     assert options <= {"epochs", "data", "conditional"}
     assert card["training_seconds"] <= 7200
     scored = {s["metric"] for s in card["scores"] if s["protocol"].get("count") == 10_000}
-    assert scored >= SCORES[card["log_prob_kind"]]
+    assert scored >= LIKELIHOODS[card["log_prob_kind"]] | OF_SAMPLES
+    assert ("reconstruct" in card["can"]) == ("psnr" in scored)
     labels = np.arange(4) % card["num_classes"] if card["num_classes"] else None
     drawn = model.sample(4, 0, labels).numpy()
     assert drawn.std() > 0.1
@@ -49,7 +58,8 @@ def test_a_pretrained_model(tag):
 def test_a_pretrained_model_keeps_its_word_in_seconds():
     result = here("verify", "pixelcnn", "--quick")
     assert (result.returncode, result.stderr) == (0, "")
-    assert "pixelcnn keeps what its card says" in result.stdout
+    assert "500 test images" in result.stdout
+    assert result.stdout.endswith("its card says: the files, and 1 score.\n")
 
 
 @pytest.mark.slow
@@ -57,3 +67,24 @@ def test_a_pretrained_model_keeps_its_word_in_seconds():
 def test_a_pretrained_model_keeps_its_word(tag):
     result = here("verify", tag)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ACCURACIES)
+def test_a_classifier_is_small_and_accurate(name):
+    folder = registry.shipped() / name
+    card = Extractor(folder).card
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 1_000_000
+    assert card["scores"][0]["value"] >= ACCURACIES[name]
+    assert card["command"] == f"zoo features train {name.partition('-')[2]} -o {name}"
+
+
+def test_the_accuracy_of_the_classifier_is_what_its_card_says():
+    test = zoo.load_dataset("mnist")[2]
+    extractor = Extractor(find(test))
+    hits = [
+        extractor(x.numpy())[1].argmax(axis=1) == y.numpy()
+        for x, y in test.batches(500, labels=True)
+    ]
+    assert np.concatenate(hits).mean() == pytest.approx(
+        extractor.card["scores"][0]["value"], abs=5e-4
+    )
