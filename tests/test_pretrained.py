@@ -39,7 +39,9 @@ def test_a_pretrained_model(tag):
     model = zoo.load(tag)
     card, folder = model.card, model.folder
     assert f"{card['model']}-{card['recipe']['data']['name']}" == tag
-    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 2_000_000
+    assert card["bytes"] <= 2_000_000
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "card.json"]
+    assert card["bytes"] == sum(path.stat().st_size for path in files)
     verb, *arguments = shlex.split(card["command"])[1:]
     assert verb == "train"
     train.make_context("train", arguments)  # the command can still be given
