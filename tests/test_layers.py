@@ -1,12 +1,23 @@
-"""What networks share: dropout by example."""
+"""What networks share: dense layers on any rank, dropout by example."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from zoo.layers import dropout
+from zoo.layers import Dense, dropout
 
 SEED = tf.constant([3, 7])
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (5, 2, 3), (5, 4, 2, 3), (0, 4, 3)])
+def test_dense_is_that_of_keras(shape):
+    x = tf.random.stateless_normal(shape, (1, 2))
+    ours, keras_own = Dense(7, activation="relu"), keras.layers.Dense(7, activation="relu")
+    keras_own.build(shape)
+    ours.build(shape)
+    ours.set_weights(keras_own.get_weights())
+    np.testing.assert_allclose(ours(x), keras_own(x), atol=1e-6)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.999])

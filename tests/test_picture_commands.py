@@ -261,7 +261,7 @@ def test_a_picture_takes_the_next_free_name_and_says_how_many_there_are(place, v
 @pytest.mark.parametrize(
     ("verb", "name", "message"),
     [
-        ("complete", "vae", "because it cannot draw a part of an image given the rest: it can"),
+        ("complete", "vae", "because it cannot draw a part of an image given what is before it"),
         ("interpolate", "filler", "because it does not map images to latents and back: it can"),
         ("reconstruct", "filler", "because it gives back no images: it can sample, log_prob, comp"),
     ],

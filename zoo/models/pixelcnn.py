@@ -25,7 +25,7 @@ import keras
 import tensorflow as tf
 
 import zoo.random
-from zoo.layers import dropout
+from zoo.layers import Dense, dropout
 from zoo.raster import RasterModel
 
 __all__ = ["PixelCNN"]
@@ -77,8 +77,8 @@ class PixelCNN(RasterModel):
             shape=(height, width, 2 * filters), initializer="zeros", name="bias"
         )
         self.gated = [GatedLayer(filters, num_classes > 0) for _ in range(num_layers)]
-        self.hidden = keras.layers.Dense(2 * filters, activation="relu")
-        self.head = keras.layers.Dense(self.raster.num_parameters)
+        self.hidden = Dense(2 * filters, activation="relu")
+        self.head = Dense(self.raster.num_parameters)
         zeros = tf.zeros([1, height, width, size])
         self.parameters(zeros, self.one_hot(tf.zeros([1], tf.int32) if num_classes else None, 1))
         self.build()
@@ -169,9 +169,9 @@ class GatedLayer(keras.layers.Layer):
         super().__init__()
         self.vertical = keras.layers.Conv2D(2 * filters, (2, 3), padding="same")
         self.horizontal = keras.layers.Conv2D(2 * filters, (1, 2), padding="same")
-        self.link = keras.layers.Dense(2 * filters, use_bias=False)
-        self.mix = keras.layers.Dense(filters)
-        self.label = keras.layers.Dense(4 * filters, use_bias=False) if conditional else None
+        self.link = Dense(2 * filters, use_bias=False)
+        self.mix = Dense(filters)
+        self.label = Dense(4 * filters, use_bias=False) if conditional else None
 
     def look_up(self, a, label):
         """Ends the vertical stack's layer.

@@ -26,7 +26,7 @@ import keras
 import tensorflow as tf
 
 import zoo.random
-from zoo.layers import dropout
+from zoo.layers import Dense, dropout
 from zoo.raster import RasterModel
 
 __all__ = ["PixelRNN"]
@@ -73,13 +73,13 @@ class PixelRNN(RasterModel):
             )
         height, width, size = self.raster.grid
         self.above = keras.layers.Conv2D(units, (1, 2 * REACH + 1), padding="same")
-        self.left = keras.layers.Dense(units)
+        self.left = Dense(units)
         self.bias = self.add_weight(
             shape=(height, width, 2 * units), initializer="zeros", name="bias"
         )
         self.recurrent = [RecurrentLayer(units, num_classes > 0) for _ in range(num_layers)]
-        self.hidden = keras.layers.Dense(2 * units, activation="relu")
-        self.head = keras.layers.Dense(self.raster.num_parameters)
+        self.hidden = Dense(2 * units, activation="relu")
+        self.head = Dense(self.raster.num_parameters)
         label = self.one_hot(tf.zeros([1], tf.int32) if num_classes else None, 1)
         self.parameters(tf.zeros([1, height, width, size]), label)
         self.build()
@@ -158,10 +158,10 @@ class RecurrentLayer(keras.layers.Layer):
         super().__init__()
         self.down_input = keras.layers.Conv2D(3 * units, (1, 3), padding="same")
         self.down = GRU(keras.layers.Conv1D(3 * units, 3, padding="same"))
-        self.right_input = keras.layers.Dense(3 * units)
-        self.right = GRU(keras.layers.Dense(3 * units))
-        self.link = keras.layers.Dense(3 * units, use_bias=False)
-        self.label = keras.layers.Dense(3 * units, use_bias=False) if conditional else None
+        self.right_input = Dense(3 * units)
+        self.right = GRU(Dense(3 * units))
+        self.link = Dense(3 * units, use_bias=False)
+        self.label = Dense(3 * units, use_bias=False) if conditional else None
 
     def context(self, v, label):
         """Returns what the row is told of the rows above, [n, ..., 3 C].
