@@ -15,6 +15,8 @@ class Dense(keras.layers.Dense):
     """
 
     def call(self, x, training=None):
+        if len(x.shape) < 3:
+            return super().call(x)
         y = super().call(tf.reshape(x, [-1, x.shape[-1]]))
         return tf.reshape(y, [-1, *x.shape[1:-1], self.units])
 
