@@ -10,7 +10,7 @@ from zoo.layers import Dense, dropout
 SEED = tf.constant([3, 7])
 
 
-@pytest.mark.parametrize("shape", [(5, 3), (5, 2, 3), (5, 4, 2, 3), (0, 4, 3)])
+@pytest.mark.parametrize("shape", [(5, 3), (0, 3), (5, 2, 3), (5, 4, 2, 3), (0, 4, 3)])
 def test_dense_is_that_of_keras(shape):
     x = tf.random.stateless_normal(shape, (1, 2))
     ours, keras_own = Dense(7, activation="relu"), keras.layers.Dense(7, activation="relu")
