@@ -69,10 +69,10 @@ class BernoulliTree(tfp.distributions.Distribution):
         """
         values = []
         node = tf.zeros(tf.shape(x)[:-1], tf.int32)
-        for s in range(self.size):
+        for given, kept, noise in _unstack(x, known > 0.5, u[..., 0]):
             logit = tf.gather(self.logits, node, axis=-1, batch_dims=node.shape.rank)
-            draw = tf.cast(u[..., s, 0] < tf.sigmoid(logit), tf.float32)
-            values.append(tf.where(known[..., s] > 0.5, x[..., s], draw))
+            draw = tf.cast(noise < tf.sigmoid(logit), tf.float32)
+            values.append(tf.where(kept, given, draw))
             node = 2 * node + 1 + tf.cast(values[-1] > 0.5, tf.int32)
         return tf.stack(values, axis=-1)
 
@@ -186,8 +186,11 @@ class DiscretizedLogisticMixture(tfp.distributions.Distribution):
 
     def _log_prob(self, x):
         values = tf.unstack(x, axis=-1)
-        terms = [self._component(s, values).log_prob(x[..., s, None]) for s in range(self.size)]
-        return tf.reduce_logsumexp(tf.nn.log_softmax(self.logits) + tf.add_n(terms), axis=-1)
+        zero = tf.zeros_like(x[..., :1])  # of the batch's shape, which the parameters may not have
+        loc = tf.stack([zero + self._loc(s, values) for s in range(self.size)], -1)  # [..., K, S]
+        terms = DiscretizedLogistic(loc, self.scale, self.levels).log_prob(x[..., None, :])
+        log_weights = tf.nn.log_softmax(self.logits)
+        return tf.reduce_logsumexp(log_weights + tf.reduce_sum(terms, axis=-1), axis=-1)
 
     def fill(self, x, known, u):
         """Draws the values that are not known, in order, each given all before it.
@@ -200,21 +203,28 @@ class DiscretizedLogisticMixture(tfp.distributions.Distribution):
         Returns:
           float32 [..., S].
         """
-        values = []
-        logits = self.logits  # of the components, given the values so far
-        for s in range(self.size):
-            component = self._component(s, values)
+        values, logits = [], self.logits  # of the components, given the values so far
+        parts = _unstack(x, known > 0.5, u[..., 0], u[..., 1])
+        for s, (given, kept, choice, noise) in enumerate(parts):
+            component = DiscretizedLogistic(self._loc(s, values), self.scale[..., s], self.levels)
             below = tf.cumsum(tf.nn.softmax(logits), axis=-1)[..., :-1]
-            k = tf.reduce_sum(tf.cast(below <= u[..., s, :1], tf.int32), axis=-1)
-            draw = tf.gather(component.quantile(u[..., s, 1:]), k, axis=-1, batch_dims=k.shape.rank)
-            values.append(tf.where(known[..., s] > 0.5, x[..., s], draw))
-            logits += component.log_prob(values[-1][..., None])
+            k = tf.reduce_sum(tf.cast(below <= choice[..., None], tf.int32), axis=-1)
+            draws = component.quantile(noise[..., None])
+            draw = tf.gather(draws, k, axis=-1, batch_dims=k.shape.rank)
+            values.append(tf.where(kept, given, draw))
+            if len(values) < self.size:
+                logits += component.log_prob(values[-1][..., None])
         return tf.stack(values, axis=-1)
 
-    def _component(self, s, values):
-        """Returns the distributions of value s, one a component: [..., K], given those before."""
+    def _loc(self, s, values):
+        """Returns the locations of value s, one a component: [..., K], given those before."""
         loc = self.loc[..., s]
         for t in range(s):
             slope = self.slopes[..., s * (s - 1) // 2 + t]
             loc += slope * (values[t] - 0.5 * (self.levels - 1))[..., None]
-        return DiscretizedLogistic(loc, self.scale[..., s], self.levels)
+        return loc
+
+
+def _unstack(*tensors):
+    """Returns the parts along the last axis of all, together: [(part, part, …), …]."""
+    return list(zip(*(tf.unstack(tensor, axis=-1) for tensor in tensors), strict=True))

@@ -58,8 +58,9 @@ def export(model, folder, card=None, half=False):
         _round_to_half(clone)
     endpoints = stored = _endpoints(clone)
     if half:
-        halves = _halves(clone)  # named, for a function does not keep its variables
-        stored = _endpoints(clone, halves)
+        used = {v.ref() for f in endpoints.values() for v in f.variables}
+        halves = _Halves([w for w in _float32_weights(clone) if w.value.ref() in used])
+        stored = _endpoints(clone, halves)  # named, for a function does not keep its variables
     # `write` fills in what is known only once the model is saved.
     record = {
         "schema": SCHEMA,
@@ -390,7 +391,7 @@ def _endpoints(model, halves=None):
 
     Args:
       model: GenerativeModel.
-      halves: None, or as of `_halves`: what is read in the place of weights.
+      halves: None, or _Halves: what is read in the place of weights.
 
     Returns:
       {name: concrete function}.
@@ -399,7 +400,7 @@ def _endpoints(model, halves=None):
     def trace(name):
         if name not in endpoints:
             specs = [spec(p.name) for p in _ARGUMENTS[name] if p.name != "labels" or labelled]
-            function = _positional(methods[name], specs, halves or {})
+            function = _positional(methods[name], specs, halves)
             endpoints[name] = tf.function(function, specs, autograph=False).get_concrete_function()
         return endpoints[name]
 
@@ -439,7 +440,7 @@ def _positional(method, specs, halves):
     names = [spec.name for spec in specs]
 
     def endpoint(*tensors):
-        with _Halves(halves):
+        with halves.read() if halves else contextlib.nullcontext():
             return method(**dict(zip(names, tensors, strict=True)))
 
     endpoint.__signature__ = inspect.Signature([_parameter(name) for name in names])
@@ -498,34 +499,32 @@ def _round_to_half(model):
         weight.assign(value.astype(np.float16))
 
 
-def _halves(model):
-    """Makes a float16 variable of each float32 weight: {id of the weight: tf.Variable}."""
-    return {
-        id(weight): tf.Variable(tf.cast(weight, tf.float16), name=weight.name)
-        for weight in _float32_weights(model)
-    }
+class _Halves:
+    """Weights of a model as one float16 variable.
 
-
-class _Halves(keras.StatelessScope):
-    """In it, in the graph of a function, Keras reads float16 variables in the place of its weights.
-
-    They are cast in that graph, once a call: within a loop it would be once a step.
+    One, for the functions that save, restore and read a variable take 3 kB in a SavedModel.
 
     Args:
-      halves: as of `_halves`.
+      weights: list of float32 keras.Variable.
     """
 
-    def __init__(self, halves):
-        super().__init__()
-        self.halves, self.values = halves, {}
-        self.graph = tf.compat.v1.get_default_graph()
+    def __init__(self, weights):
+        self.weights = weights
+        values = [tf.reshape(weight, [-1]) for weight in weights]
+        self.packed = tf.Variable(tf.cast(tf.concat(values, axis=0), tf.float16), name="halves")
+        self._unpack = tf.function(self._unpacked, input_signature=[], autograph=False)
 
-    def get_current_value(self, variable):
-        key = id(variable)
-        if key in self.halves and key not in self.values:
-            with self.graph.as_default():
-                self.values[key] = tf.cast(self.halves[key], tf.float32)
-        return self.values.get(key, super().get_current_value(variable))
+    def read(self):
+        """Returns a scope of a graph in which Keras has these values, cast, for its weights.
+
+        They are cast here, once a call of the graph: within a loop it would be once a step.
+        """
+        return keras.StatelessScope(zip(self.weights, self._unpack(), strict=True))
+
+    def _unpacked(self):
+        sizes = [weight.shape.num_elements() for weight in self.weights]
+        parts = tf.split(tf.cast(self.packed, tf.float32), sizes)
+        return [tf.reshape(x, w.shape) for x, w in zip(parts, self.weights, strict=True)]
 
 
 def _float32_weights(model):

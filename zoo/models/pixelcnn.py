@@ -18,7 +18,8 @@ and figure 2. Mixture: Salimans, Karpathy, Chen and Kingma, PixelCNN++, ICLR 201
 Sampling: Ramachandran et al., Fast Generation for Convolutional Autoregressive Models, 2017.
 
 Differs from the source: squares of pixels as positions; kernels of 2 x 3 and 1 x 2, the unmasked
-part of 3 x 3 and 1 x 3; a bias for every position; dropout; averaged weights; Adam.
+part of 3 x 3 and 1 x 3; a bias for every position; a label biases each position (section 2.3 of the
+source) in the first layer and all alike in the others; dropout; averaged weights; Adam.
 """
 
 import keras
@@ -31,6 +32,7 @@ from zoo.raster import RasterModel
 __all__ = ["PixelCNN"]
 
 REACH = 3  # rows above, and positions to the left, that the first layer sees
+PLACES = 8  # channels of the map of places that a label stands for
 
 
 class PixelCNN(RasterModel):
@@ -44,7 +46,8 @@ class PixelCNN(RasterModel):
       filters: channels of the convolutions.
       num_layers: gated layers, each with a vertical and a horizontal convolution.
       mixtures: components of the mixture, for more than 2 levels.
-      dropout_rate: share of the channels' values that is dropped in training.
+      dropout_rate: share of the channels' values that is dropped in training; None is 0.2 for 2
+        levels, which a model of this size learns by heart, and 0.1 for more.
       learning_rate: of Adam at its highest; it falls to 0 on a cosine.
 
     Raises:
@@ -61,10 +64,12 @@ class PixelCNN(RasterModel):
         block: int = 2,
         filters: int = 64,
         num_layers: int = 8,
-        mixtures: int = 5,
-        dropout_rate: float = 0.2,
+        mixtures: int = 10,
+        dropout_rate: float | None = None,
         learning_rate: float = 2e-3,
     ):
+        if dropout_rate is None:
+            dropout_rate = 0.2 if levels == 2 else 0.1
         super().__init__(shape, levels, num_classes, block, mixtures, dropout_rate, learning_rate)
         if min(filters, num_layers) < 1:
             raise ValueError(
@@ -76,6 +81,10 @@ class PixelCNN(RasterModel):
         self.bias = self.add_weight(
             shape=(height, width, 2 * filters), initializer="zeros", name="bias"
         )
+        self.places = self.told = None
+        if num_classes:
+            self.places = Dense(height * width * PLACES, use_bias=False)
+            self.told = Dense(2 * filters, use_bias=False)
         self.gated = [GatedLayer(filters, num_classes > 0) for _ in range(num_layers)]
         self.hidden = Dense(2 * filters, activation="relu")
         self.head = Dense(self.raster.num_parameters)
@@ -99,14 +108,14 @@ class PixelCNN(RasterModel):
         # larger ones, have even sides, and TensorFlow pads those at the bottom and the right;
         # explicit padding on the other sides makes gradients on CPUs 50 times as slow.
         x = tf.reverse(x, [1, 2])
-        bias_above, bias_left = self._biases()
+        bias_above, bias_left = self._biases(label)
         # What the first layer sees begins one row, or one position, behind.
         rows = tf.pad(x[:, 1:], [[0, 0], [0, REACH], [REACH, REACH], [0, 0]])
         row = tf.pad(x[:, :, 1:], [[0, 0], [0, 0], [0, REACH], [0, 0]])
         v = self.above(rows) + bias_above  # [B, H, W, C]
         h = self.left(row) + bias_left
         for k, layer in enumerate(self.gated):
-            v, context = layer.look_up(layer.vertical(v), label[:, None, None])
+            v, context = layer.look_up(layer.vertical(v), layer.label_bias(label, 2))
             update = layer.look_left(layer.horizontal(h), context)
             drawn = None if seed is None else zoo.random.fold_in(seed, k)
             h += dropout(update, self.dropout_rate, drawn, first)
@@ -115,7 +124,8 @@ class PixelCNN(RasterModel):
     def cache(self, label):
         """Returns what draws position by position, as of `RasterModel`."""
         n = tf.shape(label)[0]
-        bias_above, bias_left = self._biases()
+        bias_above, bias_left = self._biases(label)
+        told = [layer.label_bias(label, 1) for layer in self.gated]
         height, width, size = self.raster.grid
 
         def start_row(state, row, index):
@@ -124,11 +134,11 @@ class PixelCNN(RasterModel):
             rows = tf.concat([row[:, None], rows[:, :-1]], axis=1)  # [n, REACH, W, S]
             seen = tf.pad(rows, [[0, 0], [0, 0], [REACH, REACH], [0, 0]])
             turned = height - 1 - index
-            v = self.above(seen)[:, 0] + bias_above[turned]  # [n, W, C]
-            contexts, new = [tf.tile(bias_left[turned][:, None], [1, n, 1])], []
-            for layer, below in zip(self.gated, inputs, strict=True):
+            v = self.above(seen)[:, 0] + bias_above[:, turned]  # [n, W, C]
+            contexts, new = [tf.transpose(bias_left[:, turned], [1, 0, 2])], []  # [W, n, C]
+            for layer, below, bias in zip(self.gated, inputs, told, strict=True):
                 new.append(v)
-                v, context = layer.look_up(layer.vertical_row(v, below), label[:, None])
+                v, context = layer.look_up(layer.vertical_row(v, below), bias)
                 contexts.append(tf.transpose(context, [1, 0, 2]))  # [W, n, 2 C]
             contexts = [tf.reverse(context, [0]) for context in contexts]
             return (rows, new), contexts, (tf.zeros([n, REACH, size]), no_inputs(n))
@@ -150,11 +160,17 @@ class PixelCNN(RasterModel):
 
     def _head(self, h):
         """Returns the parameters at positions, float32 [..., P], of what the stacks give."""
-        return tf.cast(self.head(self.hidden(tf.nn.relu(h))), tf.float32)
+        # Not relu: TensorFlow's optimizer fuses it with the product and sum before it, fails on its
+        # own result where that is in a loop, and leaves the whole sampler as it is.
+        return tf.cast(self.head(self.hidden(tf.maximum(h, 0.0))), tf.float32)
 
-    def _biases(self):
-        """Returns the bias of each position, for the vertical and the horizontal stack."""
-        return tf.split(tf.cast(self.bias, self.compute_dtype), 2, axis=-1)  # [H, W, C] each
+    def _biases(self, label):
+        """Returns the bias of each position, for both stacks: [n or 1, H, W, C] each."""
+        bias = tf.cast(self.bias, self.compute_dtype)[None]
+        if self.places is not None:
+            places = tf.reshape(self.places(label), [-1, *self.bias.shape[:2], PLACES])
+            bias += self.told(places)
+        return tf.split(bias, 2, axis=-1)
 
 
 class GatedLayer(keras.layers.Layer):
@@ -173,19 +189,30 @@ class GatedLayer(keras.layers.Layer):
         self.mix = Dense(filters)
         self.label = Dense(4 * filters, use_bias=False) if conditional else None
 
-    def look_up(self, a, label):
+    def label_bias(self, label, axes):
+        """Returns what a label adds in `look_up`, [n, 1, ..., 4 C], or None without labels.
+
+        Args:
+          label: float32 [n, num_classes], one-hot.
+          axes: int; axes between n and 4 C, of length 1.
+        """
+        if self.label is None:
+            return None
+        return tf.reshape(self.label(label), [-1, *axes * [1], self.label.units])
+
+    def look_up(self, a, bias):
         """Ends the vertical stack's layer.
 
         Args:
           a: [n, ..., 2 C], of `vertical`.
-          label: float32 [n, ..., num_classes], one-hot.
+          bias: [n, ..., 4 C], of `label_bias`, or None.
 
         Returns:
           The layer's output, [n, ..., C], and what it tells the horizontal stack, [n, ..., 2 C].
         """
         context = self.link(a)
-        if self.label is not None:
-            own, told = tf.split(self.label(label), 2, axis=-1)
+        if bias is not None:
+            own, told = tf.split(bias, 2, axis=-1)
             a, context = a + own, context + told
         return gate(a), context
 
