@@ -9,8 +9,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FOR_MODELS = {"model", "random", "raster", "layers", "distributions", "losses", "schedules"}
+FOR_MODELS = {
+    "adversarial",
+    "distributions",
+    "layers",
+    "losses",
+    "model",
+    "random",
+    "raster",
+    "schedules",
+}
 MAY_IMPORT = {
+    "adversarial": {"model", "random"},
     "checkpoints": {"errors"},
     "datasets": {"datasets", "errors", "random"},
     "distributions": set(),
@@ -41,6 +51,7 @@ MAY_IMPORT = {
         "checkpoints",
         "environment",
         "errors",
+        "evaluation",
         "images",
         "model",
         "registry",

@@ -101,6 +101,21 @@ class GenerativeModel(keras.Model):
         """Whether the model is trained by `compute_loss`, not by a `train_step` of its own."""
         return type(self).compute_loss is not keras.Model.compute_loss
 
+    # What a subclass may change.
+
+    @property
+    def averaged_variables(self):
+        """The weights that have a moving average, where `compile` asks for one."""
+        return self.trainable_variables
+
+    def trouble(self, log):
+        """Says what is wrong with a run that is not worth going on with, or returns None.
+
+        Args:
+          log: list of dict; the metrics of each epoch so far, with "step".
+        """
+        return None
+
     # What a subclass uses.
 
     def compile(self, optimizer=None, average=None, **kwargs):
@@ -117,7 +132,7 @@ class GenerativeModel(keras.Model):
         if optimizer is not None:
             # Keras loads the state of an optimizer only if it is built, and else merely warns.
             self.optimizer.build(self.trainable_variables)
-        self.average, averaged = average, [] if average is None else self.trainable_variables
+        self.average, averaged = average, [] if average is None else self.averaged_variables
         # Not Keras's: these are neither weights of the model nor exported.
         self.moved_weights = [tf.Variable(weight.value) for weight in averaged]
 
@@ -132,13 +147,13 @@ class GenerativeModel(keras.Model):
         if self.average is None:
             yield
             return
-        averages = [tf.identity(w.value) for w in self.trainable_variables]
-        for weight, moved in zip(self.trainable_variables, self.moved_weights, strict=True):
+        averages = [tf.identity(w.value) for w in self.averaged_variables]
+        for weight, moved in zip(self.averaged_variables, self.moved_weights, strict=True):
             weight.assign(moved)
         yield
         step = tf.cast(self.step, tf.float32)
         share = 1.0 - tf.minimum(self.average, (1.0 + step) / (10.0 + step))
-        weights = zip(self.trainable_variables, self.moved_weights, averages, strict=True)
+        weights = zip(self.averaged_variables, self.moved_weights, averages, strict=True)
         for weight, moved, average in weights:
             moved.assign(weight)
             weight.assign(average + share * (moved - average))

@@ -4,7 +4,7 @@
     metrics.jsonl     a line an epoch
     samples/          a grid of samples now and then, always of the same seed
     events/           the same for TensorBoard
-    checkpoints/      step-…: the newest two and the best by validation loss
+    checkpoints/      step-…: the newest two and the best, by validation loss or samples
     saved_model/      the SavedModel of the best checkpoint, at the end
 
 Everything that a step depends on is a weight (the parameters, every optimizer's slots, the step,
@@ -31,6 +31,7 @@ import tensorflow as tf
 from zoo import checkpoints, images, registry, runs, saving
 from zoo.environment import device, versions
 from zoo.errors import ArtefactError, InputError, TrainingError
+from zoo.evaluation.watch import FLOOR, Watch
 
 __all__ = ["Interrupted", "check_new", "export_run", "locked", "train"]
 
@@ -125,7 +126,7 @@ def train(
         if begun:
             _compare(begun, description, say)
         checkpoints.write_json(run / "run.json", description)
-        loop = _Run(model, run, steps, recipe["epochs"], signals, say)
+        loop = _Run(model, data, run, steps, recipe["epochs"], signals, say)
         loop.begin(seed)
         model.stop_training = False
         while (step := int(model.step)) < loop.total and not model.stop_training:
@@ -149,7 +150,7 @@ def train(
 
 
 def export_run(model, run, folder=None, half=False, say=print):
-    """Exports the best checkpoint of a run, by validation loss, or the newest where there is none.
+    """Exports the best checkpoint of a run, or the newest where none is known to be better.
 
     Args:
       model: GenerativeModel, made as the recipe of the run says; its weights are replaced.
@@ -230,7 +231,7 @@ def duration(seconds):
 class _Run(keras.callbacks.Callback):
     """Commits, logs, draws, and watches for non-finite values and signals, between two steps."""
 
-    def __init__(self, model, run, steps, epochs, signals, say):
+    def __init__(self, model, data, run, steps, epochs, signals, say):
         super().__init__()
         self.set_model(model)
         self.run, self.checkpoints, self.log = run, run / "checkpoints", run / "metrics.jsonl"
@@ -239,6 +240,9 @@ class _Run(keras.callbacks.Callback):
         self._metrics_of_begun_epoch = None
         self._times = []
         self._sample = saving.sampler(model)
+        self._watch = None
+        if not model.has_one_objective:
+            self._watch = Watch(self._sample, *data[:2], model.num_classes)
 
     @property
     def step(self):
@@ -262,6 +266,7 @@ class _Run(keras.callbacks.Callback):
             self.model.run_seed.assign(seed)
             self.log.write_text("")
             self._commit({})
+            self._tell_how_to_read()
             return
         self.log.touch()
         os.truncate(self.log, min(record["log_length"], self.log.stat().st_size))
@@ -287,9 +292,12 @@ class _Run(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         logs = {key: float(value) for key, value in logs.items()}
         self._check_finite(logs)
-        self._write_log(epoch + 1, logs)
+        self._check_weights()
         if (epoch + 1) % math.ceil(self.epochs / GRIDS) == 0 or epoch + 1 == self.epochs:
             self._draw()
+            logs |= self._watch.look() if self._watch else {}
+        self._write_log(epoch + 1, logs)
+        self._check_trouble()
         self._commit(logs)
         shown = "  ".join(f"{key} {value:.4g}" for key, value in logs.items())
         self.say(f"epoch {epoch + 1}/{self.epochs}  {shown}  (saved step {self.step:,})")
@@ -300,16 +308,34 @@ class _Run(keras.callbacks.Callback):
             if not math.isfinite(value):
                 self._fail(f"{key} is {value}")
 
-    def _fail(self, what):
+    def _check_weights(self):
+        for variable in self.model.variables:
+            if variable.dtype != "int64" and not tf.reduce_all(tf.math.is_finite(variable.value)):
+                self._fail(f"{variable.path} is not finite")
+
+    def _check_trouble(self):
+        log = runs.read_metrics(self.run)
+        for judge in (self.model, self._watch):
+            if judge and (what := judge.trouble(log)):
+                self._fail(what, _best_first(self.checkpoints))
+
+    def _fail(self, what, good=None):
+        names = _newest_first(self.checkpoints) if good is None else good
         raise TrainingError(
             f"{what} at step {self.step:,}. The last good checkpoint is"
-            f" {next(iter(_newest_first(self.checkpoints)), 'none')} in {self.checkpoints}."
-            " Try a smaller learning rate."
+            f" {next(iter(names), 'none')} in {self.checkpoints}. Try a smaller learning rate."
         )
 
     def _stop_if_asked(self):
         if self.signals:
             raise Interrupted(self.signals[0], self.step)
+
+    def _tell_how_to_read(self):
+        if self._watch:
+            text = f"Judged by its samples: diversity is 1 for images, a collapse below {FLOOR}"
+            if self._watch.real is not None:
+                text += f"; frechet_distance is {self._watch.real:.2f} for images, more is worse"
+            self.say(text + ".")
 
     def _tell_time(self):
         if len(self._times) > MEASURED:
@@ -344,9 +370,7 @@ class _Run(keras.callbacks.Callback):
             self.events.flush()
 
     def _commit(self, logs):
-        for variable in self.model.variables:
-            if variable.dtype != "int64" and not tf.reduce_all(tf.math.is_finite(variable.value)):
-                self._fail(f"{variable.path} is not finite")
+        self._check_weights()
         record = {
             "step": self.step,
             "logs": logs,
@@ -396,12 +420,16 @@ def _newest_first(parent):
 
 
 def _best_first(parent):
-    """Orders checkpoints by validation loss; those without one, as in mid-epoch, come last."""
+    """Orders checkpoints by validation loss, or by the Fréchet distance of their samples.
+
+    Those without either, as in mid-epoch, come last.
+    """
 
     def loss(name):
         try:
             record = json.loads((parent / name / checkpoints.MANIFEST).read_text())
-            return record["logs"].get("val_loss", math.inf)
+            logs = record["logs"]
+            return logs.get("val_loss", logs.get("frechet_distance", math.inf))
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return math.inf  # damaged: whoever loads it finds out and says so
 

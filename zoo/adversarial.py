@@ -1,0 +1,161 @@
+"""Two networks trained against each other: what adversarial models share.
+
+A generator G turns latents z into images, a discriminator D gives an image the logit of "x is
+data". With softplus(a) = log(1 + e^a), the cross-entropies of D and of a G that wants to deceive it
+(the non-saturating loss) are
+
+    discriminator_loss = E softplus(-D(x)) + E softplus(D(G(z)))
+    generator_loss     = E softplus(-D(G(z)))
+
+Both networks move once a step, from the same fakes and from one pass through D and one back. For
+the logit a of a fake the losses have the derivatives sigmoid(a) and -sigmoid(-a), so the gradient
+of the generator's loss at the fake is that of the discriminator's times -e^-a.
+
+Source: Goodfellow et al., Generative adversarial nets, NeurIPS 2014, section 3 and algorithm 1.
+"""
+
+import keras
+import tensorflow as tf
+
+import zoo.random
+from zoo.model import GenerativeModel
+
+__all__ = ["AdversarialModel"]
+
+AVERAGE = 0.999  # decay of the average of the generator's weights
+WON = 0.999  # accuracy of a discriminator that has won
+WON_STEPS = 1000  # in which it has to have that accuracy, to have won
+
+
+class AdversarialModel(GenerativeModel):
+    """A generator and a discriminator, trained against each other. Abstract: a subclass has
+
+    * `generator` and `discriminator`, built networks with weights of their own;
+    * `generate(z, label, training=False)`: images, float32 [n, *shape] in [0, 1], of z, float32
+      [n, latent_dim], and label, float32 [n, num_classes], one-hot;
+    * `discriminate(x, label, seed, first)`: logits, float32 [n], each of its own image alone; seed,
+      int32 [2], and first, int32 [], are of the dropout, and seed is None outside training.
+
+    Fakes are rounded to the levels of the data, or D would know them by that; G is given the
+    gradient at what was rounded (the straight-through estimator of Bengio, Léonard and Courville,
+    2013). What samples, and is exported, is the moving average of G's weights.
+
+    Args:
+      shape: (height, width, channels) of an image.
+      levels: int, at least 2.
+      num_classes: int; number of labels the model is conditional on; 0 is unconditional.
+      latent_dim: int; dimensions of z.
+      learning_rate: float; of Adam, for both networks.
+
+    Raises:
+      ValueError: if an argument cannot be.
+    """
+
+    def __init__(self, shape, levels, num_classes, latent_dim, learning_rate):
+        super().__init__(shape, levels, num_classes)
+        if len(shape) != 3 or levels < 2:
+            raise ValueError(f"Expected images of 2 levels or more. Received: {shape=}, {levels=}")
+        if latent_dim < 1 or not 0 < learning_rate < float("inf"):
+            raise ValueError(
+                "latent_dim and learning_rate must be positive."
+                f" Received: {latent_dim=}, {learning_rate=}"
+            )
+        self.latent_dim, self.learning_rate = latent_dim, learning_rate
+        self.generator_loss = keras.metrics.Mean(name="generator_loss")
+        self.discriminator_loss = keras.metrics.Mean(name="discriminator_loss")
+        self.accuracy = keras.metrics.Mean(name="discriminator_accuracy")
+
+    @property
+    def averaged_variables(self):
+        """The weights of the generator."""
+        return self.generator.trainable_variables
+
+    def compile(self, total_steps=None):
+        """Compiles with Adam for either network, at a constant rate."""
+        super().compile(average=AVERAGE)
+        self.generator_optimizer = self._optimizer(self.generator)
+        self.discriminator_optimizer = self._optimizer(self.discriminator)
+
+    def _optimizer(self, network):
+        optimizer = keras.optimizers.Adam(self.learning_rate, beta_1=0.5)
+        optimizer.build(network.trainable_variables)
+        return optimizer
+
+    def train_step(self, data):
+        """Moves both networks once."""
+        x, y = self._unpack(data)
+        n = tf.shape(x)[0]
+        seed, first = self.next_step(n)
+        with self.training_weights():
+            label = self.one_hot(y, n)
+            with tf.GradientTape() as generating:
+                fakes = self._fakes(zoo.random.fold_in(seed, 0), first, label, training=True)
+            weights = self.discriminator.trainable_variables
+            with tf.GradientTape() as judging:
+                judging.watch(fakes)
+                logits = self._logits(x, fakes, label, zoo.random.fold_in(seed, 1), first)
+                loss = self._measured(*logits)
+            *gradients, at_fakes = judging.gradient(loss, [*weights, fakes])
+            self.discriminator_optimizer.apply(gradients, weights)
+            factor = -tf.exp(-tf.maximum(logits[1], -60.0))  # float32 has no e^100
+            at_fakes *= tf.reshape(factor, [-1] + [1] * len(self.shape))
+            weights = self.generator.trainable_variables
+            gradients = generating.gradient(fakes, weights, output_gradients=at_fakes)
+            self.generator_optimizer.apply(gradients, weights)
+        return self.get_metrics_result()
+
+    def test_step(self, data):
+        """Measures the losses with the same noise for every batch and at every time."""
+        x, y = self._unpack(data)
+        label, seed = self.one_hot(y, tf.shape(x)[0]), self._seed(0)
+        self._measured(*self._logits(x, self._fakes(seed, 0, label), label))
+        return self.get_metrics_result()
+
+    def sample(self, num_samples, seed, labels=None, first=0):
+        """Draws images: G of normal z.
+
+        Args:
+          num_samples: int32 [].
+          seed: int32 [2]; image k depends on (seed, first + k) alone.
+          labels: int32 [num_samples], or None where the model is unconditional.
+          first: int32 []; index of the first image, to draw many in parts.
+
+        Returns:
+          float32 [num_samples, height, width, channels], in [0, 1] on the grid of the levels.
+        """
+        return self._fakes(seed, first, self.one_hot(labels, num_samples))
+
+    def trouble(self, log):
+        """Says that the discriminator has won: the generator then has nothing to learn from."""
+        step = log[-1]["step"]
+        recent = [x["discriminator_accuracy"] for x in log if x["step"] > step - WON_STEPS]
+        if step < WON_STEPS or min(recent) < WON:
+            return None
+        return (
+            f"The discriminator has won: for {WON_STEPS:,} steps it has told data from fakes with"
+            f" an accuracy of {WON:.1%} or more, and the generator learns nothing any more"
+        )
+
+    def _fakes(self, seed, first, label, training=False):
+        """Generates images on the grid of the levels, one a label: float32 [n, *shape]."""
+        z = zoo.random.normal(seed, first, tf.shape(label)[0], (self.latent_dim,))
+        x = self.generate(z, label, training=training)
+        top = self.levels - 1.0
+        return x + tf.stop_gradient(tf.round(x * top) / top - x)
+
+    def _logits(self, x, fakes, label, seed=None, first=0):
+        """Returns the logits of data and of fakes, float32 [n] each, from one pass."""
+        # In turn, so that image and fake k have the same noise on any number of replicas.
+        both = tf.stack([self.on_grid(x), fakes], axis=1)
+        both = tf.reshape(both, [-1, *self.shape])
+        logits = self.discriminate(both, tf.repeat(label, 2, axis=0), seed, 2 * first)
+        return tf.unstack(tf.reshape(logits, [-1, 2]), axis=1)
+
+    def _measured(self, on_data, on_fakes):
+        """Returns the discriminator's loss, float32 [], having noted both and its accuracy."""
+        loss = tf.nn.softplus(-on_data) + tf.nn.softplus(on_fakes)
+        self.discriminator_loss.update_state(loss)
+        self.generator_loss.update_state(tf.nn.softplus(-on_fakes))
+        right = tf.stack([on_data > 0.0, on_fakes < 0.0])
+        self.accuracy.update_state(tf.cast(right, tf.float32))
+        return tf.reduce_mean(loss)

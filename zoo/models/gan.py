@@ -1,0 +1,115 @@
+"""GAN: a generator and a discriminator of dense layers, trained against each other.
+
+    z ~ Normal(0, I)                               [latent_dim]
+    x = G(z), rounded to the levels of the data
+
+The discriminator D gives the logit of "x is data". With softplus(a) = log(1 + e^a) the losses are
+
+    discriminator_loss = E softplus(-D(x)) + E softplus(D(G(z)))
+    generator_loss     = E softplus(-D(G(z)))                       (non-saturating)
+
+Family: generative adversarial network
+
+Source: Goodfellow et al., Generative adversarial nets, NeurIPS 2014,
+https://arxiv.org/abs/1406.2661, algorithm 1, and section 3 for the non-saturating loss. Conditional
+on the label: Mirza and Osindero, Conditional generative adversarial nets, 2014.
+
+Differs from the source: both networks move at once, from the same fakes; leaky rectifiers in place
+of maxout and sigmoids; Adam; z is normal; fakes are rounded to the levels of the data; the
+generator that samples is an average over the steps.
+"""
+
+import keras
+import tensorflow as tf
+
+import zoo.random
+from zoo.adversarial import AdversarialModel
+from zoo.layers import Dense, dropout
+
+__all__ = ["GAN"]
+
+SLOPE = 0.2  # of the rectifiers below zero
+
+
+class GAN(AdversarialModel):
+    """A GAN of dense layers.
+
+    Args:
+      shape: (height, width, channels) of an image.
+      levels: 2 for binary images, 256 for 8-bit ones.
+      num_classes: number of labels the model is conditional on; 0 is unconditional.
+      latent_dim: dimensions of z.
+      hidden_dim: units of the two hidden layers of either network.
+      dropout_rate: share of the discriminator's hidden values that is dropped in training.
+      learning_rate: of Adam, for both networks.
+
+    Raises:
+      ValueError: if an argument cannot be.
+    """
+
+    recipe = dict(data="mnist", epochs=100, batch_size=128)
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        levels: int = 256,
+        num_classes: int = 0,
+        latent_dim: int = 64,
+        hidden_dim: int = 512,
+        dropout_rate: float = 0.3,
+        learning_rate: float = 2e-4,
+    ):
+        super().__init__(shape, levels, num_classes, latent_dim, learning_rate)
+        if hidden_dim < 1 or not 0 <= dropout_rate < 1:
+            raise ValueError(
+                "hidden_dim must be positive, dropout_rate in [0, 1)."
+                f" Received: {hidden_dim=}, {dropout_rate=}"
+            )
+        self.generator = generator(self.shape, num_classes, latent_dim, hidden_dim)
+        self.discriminator = Discriminator(hidden_dim, dropout_rate)
+        self.discriminate(tf.zeros([1, *self.shape]), tf.zeros([1, num_classes]))
+        self.build()
+
+    def generate(self, z, label, training=False):
+        """Returns images of latents, as of `AdversarialModel`."""
+        return self.generator([z, label])
+
+    def discriminate(self, x, label, seed=None, first=0):
+        """Returns the logits of images, as of `AdversarialModel`."""
+        return tf.cast(self.discriminator(x, label, seed=seed, first=first), tf.float32)
+
+
+def generator(shape, num_classes, latent_dim, hidden_dim):
+    """Builds (z, one-hot label) -> images, [n, *shape] in [0, 1]."""
+    z = keras.Input((latent_dim,))
+    label = keras.Input((num_classes,))
+    h = keras.layers.Concatenate()([z, label])
+    for _ in range(2):
+        h = keras.layers.LeakyReLU(SLOPE)(keras.layers.Dense(hidden_dim)(h))
+    h = keras.layers.Reshape(shape)(keras.layers.Dense(shape[0] * shape[1] * shape[2])(h))
+    # bfloat16 is coarser than 256 levels.
+    return keras.Model([z, label], keras.layers.Activation("sigmoid", dtype="float32")(h))
+
+
+class Discriminator(keras.layers.Layer):
+    """(x, one-hot label) -> logits, [n].
+
+    Args:
+      hidden_dim: int; units of the two hidden layers.
+      dropout_rate: float; share of their values that is dropped where there is a seed.
+    """
+
+    def __init__(self, hidden_dim, dropout_rate):
+        super().__init__()
+        self.hidden = [Dense(hidden_dim), Dense(hidden_dim)]
+        self.head = Dense(1)
+        self.dropout_rate = dropout_rate
+
+    def call(self, x, label, seed=None, first=0):
+        h = 2.0 * tf.reshape(x, [tf.shape(x)[0], -1]) - 1.0
+        h = tf.ensure_shape(h, [None, x.shape[1] * x.shape[2] * x.shape[3]])
+        for k, dense in enumerate(self.hidden):
+            h = tf.nn.leaky_relu(dense(tf.concat([h, tf.cast(label, h.dtype)], axis=-1)), SLOPE)
+            drawn = None if seed is None else zoo.random.fold_in(seed, k)
+            h = dropout(h, self.dropout_rate, drawn, first)
+        return self.head(h)[:, 0]
