@@ -24,6 +24,7 @@ ACCURACIES = {"features-mnist": 0.993, "features-fashion_mnist": 0.91}
 def test_what_is_shipped():
     assert {*SHIPPED} == {
         "pixelcnn-binarized_mnist",
+        "pixelcnn-mnist",
         "pixelrnn-binarized_mnist",
         "vae-mnist_binary",
     }
@@ -69,6 +70,13 @@ def test_a_pretrained_model_keeps_its_word_in_seconds():
 def test_a_pretrained_model_keeps_its_word(tag):
     result = here("verify", tag)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_samples_of_a_conditional_model_follow_the_label():
+    labels = np.arange(1000, dtype=np.int32) % 10
+    drawn = zoo.load("pixelcnn-mnist").sample(len(labels), 0, labels)
+    _, logits = Extractor(find(zoo.load_dataset("mnist")[2]))(drawn)
+    assert (logits.argmax(axis=1) == labels).mean() > 0.95
 
 
 @pytest.mark.parametrize("name", ACCURACIES)
