@@ -9,7 +9,8 @@ data". With softplus(a) = log(1 + e^a), the cross-entropies of D and of a G that
 
 Both networks move once a step, from the same fakes and from one pass through D and one back. For
 the logit a of a fake the losses have the derivatives sigmoid(a) and -sigmoid(-a), so the gradient
-of the generator's loss at the fake is that of the discriminator's times -e^-a.
+of the generator's loss at the fake is that of the discriminator's times -e^-a (of which float32 has
+no more than e^60 here: below a logit of -60 the generator learns less, and has lost anyway).
 
 Source: Goodfellow et al., Generative adversarial nets, NeurIPS 2014, section 3 and algorithm 1.
 """
@@ -97,7 +98,7 @@ class AdversarialModel(GenerativeModel):
                 loss = self._measured(*logits)
             *gradients, at_fakes = judging.gradient(loss, [*weights, fakes])
             self.discriminator_optimizer.apply(gradients, weights)
-            factor = -tf.exp(-tf.maximum(logits[1], -60.0))  # float32 has no e^100
+            factor = -tf.exp(-tf.maximum(logits[1], -60.0))
             at_fakes *= tf.reshape(factor, [-1] + [1] * len(self.shape))
             weights = self.generator.trainable_variables
             gradients = generating.gradient(fakes, weights, output_gradients=at_fakes)
@@ -132,7 +133,7 @@ class AdversarialModel(GenerativeModel):
         if step < WON_STEPS or min(recent) < WON:
             return None
         return (
-            f"The discriminator has won: for {WON_STEPS:,} steps it has told data from fakes with"
+            f"the discriminator has won: for {WON_STEPS:,} steps it has told data from fakes with"
             f" an accuracy of {WON:.1%} or more, and the generator learns nothing any more"
         )
 

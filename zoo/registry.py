@@ -569,7 +569,7 @@ def _convert(annotation, value):
             return tuple(_convert(arguments[0], item) for item in items)
         return tuple(_convert(*pair) for pair in zip(arguments, items, strict=True))
     elif annotation is types.NoneType:
-        if value is None or value == "none":
+        if value in (None, "none", "None"):
             return None
     elif annotation is bool:
         for answer in (True, False):

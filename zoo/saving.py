@@ -57,8 +57,8 @@ def export(model, folder, card=None, half=False):
     if half:
         _round_to_half(clone)
     endpoints = stored = _endpoints(clone)
+    used = {v.ref() for f in endpoints.values() for v in f.variables}
     if half:
-        used = {v.ref() for f in endpoints.values() for v in f.variables}
         halves = _Halves([w for w in _float32_weights(clone) if w.value.ref() in used])
         stored = _endpoints(clone, halves)  # named, for a function does not keep its variables
     # `write` fills in what is known only once the model is saved.
@@ -72,7 +72,9 @@ def export(model, folder, card=None, half=False):
         "options": json.loads(json.dumps(model.get_config())),
         "can": list(model.capabilities()),
         "log_prob_kind": model.log_prob_kind,
-        "parameters": sum(int(np.prod(w.shape)) for w in clone.trainable_weights),
+        "parameters": sum(
+            w.shape.num_elements() for w in clone.trainable_variables if w.value.ref() in used
+        ),
         "weights": "float16" if half else "float32",
         "scores": (card or {}).get("scores", []),
     }
@@ -167,10 +169,10 @@ def find(name):
             if tag == f"{name}-{read_card(known[tag]).get('default_data')}":
                 return known[tag]
         hint = f"one of {', '.join(tags or known)}" if tags or known else "there is none here"
-        folder = shlex.quote(f"./{name}")
-        raise InputError(
-            f"Expected a pretrained model: {hint}. A folder is written {folder}. Received: {name!r}"
-        )
+        advice = f"A folder is written {shlex.quote(f'./{name}')}."
+        if name in registry.models() and not tags:
+            advice = f"`zoo train {name}` makes a run that can be named here."
+        raise InputError(f"Expected a pretrained model: {hint}. {advice} Received: {name!r}")
     for folder in (path, path / "saved_model"):
         if (folder / CARD).is_file():
             return folder

@@ -128,6 +128,7 @@ def train(
         checkpoints.write_json(run / "run.json", description)
         loop = _Run(model, data, run, steps, recipe["epochs"], signals, say)
         loop.begin(seed)
+        loop.tell_how_to_read()
         model.stop_training = False
         while (step := int(model.step)) < loop.total and not model.stop_training:
             # A begun epoch is ended first: `fit` has no other way into the middle of one.
@@ -142,7 +143,8 @@ def train(
                 shuffle=False,
                 verbose=0,
             )
-        say("Exporting the best checkpoint, and checking it in a process of its own …")
+        best = _best_first(run / "checkpoints")[0]
+        say(f"Exporting the best checkpoint, {best}, and checking it in a process of its own …")
         exported = export_run(model, run, say=say)
         if signals:  # during the export
             raise Interrupted(signals[0], loop.step)
@@ -266,7 +268,6 @@ class _Run(keras.callbacks.Callback):
             self.model.run_seed.assign(seed)
             self.log.write_text("")
             self._commit({})
-            self._tell_how_to_read()
             return
         self.log.touch()
         os.truncate(self.log, min(record["log_length"], self.log.stat().st_size))
@@ -274,6 +275,14 @@ class _Run(keras.callbacks.Callback):
         # `fit` clears the metrics as it begins; on_epoch_begin puts these back.
         self._metrics_of_begun_epoch = [v.numpy() for v in _metric_variables(self.model)]
         self.say(f"Resuming at step {self.step:,} of {self.total:,}.")
+
+    def tell_how_to_read(self):
+        """Says what the numbers are that a run without a validation loss is judged by."""
+        if self._watch:
+            text = f"Judged by its samples: pixel_diversity is 1 for images, at least {FLOOR} here"
+            if self._watch.real is not None:
+                text += f"; frechet_distance is {self._watch.real:.2f} for images, less is better"
+            self.say(text + ".")
 
     def on_epoch_begin(self, epoch, logs=None):
         if self.step % self.steps:
@@ -317,25 +326,23 @@ class _Run(keras.callbacks.Callback):
         log = runs.read_metrics(self.run)
         for judge in (self.model, self._watch):
             if judge and (what := judge.trouble(log)):
-                self._fail(what, _best_first(self.checkpoints))
+                best = _best_first(self.checkpoints)[0]
+                again = shlex.join(["zoo", "export", str(self.run)])
+                raise TrainingError(
+                    f"At step {self.step:,} {what}. The best checkpoint is {best}, which `{again}`"
+                    " exports. Try other hyperparameters: --set learning_rate=… first."
+                )
 
-    def _fail(self, what, good=None):
-        names = _newest_first(self.checkpoints) if good is None else good
+    def _fail(self, what):
         raise TrainingError(
             f"{what} at step {self.step:,}. The last good checkpoint is"
-            f" {next(iter(names), 'none')} in {self.checkpoints}. Try a smaller learning rate."
+            f" {next(iter(_newest_first(self.checkpoints)), 'none')} in {self.checkpoints}."
+            " Try a smaller learning rate."
         )
 
     def _stop_if_asked(self):
         if self.signals:
             raise Interrupted(self.signals[0], self.step)
-
-    def _tell_how_to_read(self):
-        if self._watch:
-            text = f"Judged by its samples: diversity is 1 for images, a collapse below {FLOOR}"
-            if self._watch.real is not None:
-                text += f"; frechet_distance is {self._watch.real:.2f} for images, more is worse"
-            self.say(text + ".")
 
     def _tell_time(self):
         if len(self._times) > MEASURED:

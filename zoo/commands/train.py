@@ -220,7 +220,7 @@ def _print_end(exported, test, folder, dry_run):
     from zoo.evaluation.likelihood import log_likelihood
 
     model = saving.load(exported)
-    score = "not defined without a likelihood"
+    score = "not defined without a likelihood; zoo evaluate compares samples with images"
     if "log_prob" in model.card["can"]:
         found = log_likelihood(model, test, limit=500 if dry_run else None)
         saving.add_score(exported, found)

@@ -2,9 +2,9 @@
 
 A few times a run the same noise is made into samples, which are compared with validation images:
 
-* `diversity`, the mean distance of two samples divided by that of two images, in pixels, and within
-  a class where the model is conditional. Below FLOOR at two looks in a row, after the first
-  BEGIN steps, it is a collapse;
+* `pixel_diversity`, the mean distance of two samples divided by that of two images, of one class
+  where the model is conditional. Below FLOOR at two looks in a row, after the first BEGIN steps, it
+  is a collapse. Generators begin at about twice FLOOR;
 * `frechet_distance`, of the features of the classifier that came with zoo for the data, if one did.
   The checkpoint with the smallest is the best of the run.
 """
@@ -15,9 +15,10 @@ from zoo.evaluation import distances, features
 
 __all__ = ["FLOOR", "Watch"]
 
-FLOOR = 0.2  # of the diversity
+FLOOR = 0.1  # of the diversity
 BEGIN = 500
 COUNT = 2000  # samples, and images at most
+PAIRED = 500  # of them, whose distances in pixels are taken
 BATCH_SIZE = 200
 LEAST = 100  # images, for a Fréchet distance
 SEED = (0, 0)
@@ -41,39 +42,43 @@ class Watch:
         folder = features.find(validation)
         enough = min(len(training), len(validation)) >= LEAST
         self.extractor = features.Extractor(folder) if folder and enough else None
-        images, self.labels = _first(validation, num_classes > 0)
-        self.pixels, self.real = _flat(images), None
+        images, labels = _spread(validation, num_classes > 0)
+        step = -(-len(images) // PAIRED)
+        self.pixels, self.labels = _flat(images[::step]), labels[::step]
+        self.real = None
         if self.extractor:
             self.moments = self._moments(images)
-            self.real = self._distance(_first(training, False)[0])
+            size = min(BATCH_SIZE, len(training))
+            batches = training.stream(size, seed=0).take(COUNT // size)
+            self.real = self._distance(np.concatenate([np.asarray(x) for x in batches]))
 
     def look(self):
-        """Returns {"diversity": float} and, where there is a classifier, "frechet_distance"."""
+        """Returns {"pixel_diversity": float, "frechet_distance": float}, those that are defined."""
         parts = [self.draw(BATCH_SIZE, SEED, first) for first in range(0, COUNT, BATCH_SIZE)]
         samples = np.concatenate(parts)
-        found = {"diversity": self._diversity(_flat(samples))}
+        found = self._diversity(_flat(samples[:PAIRED]))
         if self.extractor:
             found["frechet_distance"] = self._distance(samples)
         return found
 
     def trouble(self, log):
         """Says that the samples have collapsed, or returns None; log as of `read_metrics`."""
-        looks = [x["diversity"] for x in log if "diversity" in x and x["step"] >= BEGIN][-2:]
+        key = "pixel_diversity"
+        looks = [line[key] for line in log if key in line and line["step"] >= BEGIN][-2:]
         if len(looks) < 2 or max(looks) >= FLOOR:
             return None
         return (
-            "The generator has collapsed: the distance of two samples is"
-            f" {looks[-1]:.2f} of that of two images, and was {looks[0]:.2f} before; {FLOOR} is the"
-            " least that is gone on with"
+            f"the samples have collapsed: {key} is {looks[-1]:.3f}, and was {looks[0]:.3f} before,"
+            f" where images have 1 and a run ends below {FLOOR}"
         )
 
     def _diversity(self, samples):
         ratios = []
         for k in range(self.classes):
-            images = self.pixels[self.labels == k]
-            if len(images) > 1 and (images != images[0]).any():
-                ratios.append(distances.diversity(samples[k :: self.classes], images)[0])
-        return float(np.mean(ratios)) if ratios else 1.0  # there is nothing to be as diverse as
+            images, own = self.pixels[self.labels == k], samples[k :: self.classes]
+            if min(len(images), len(own)) > 1 and (images != images[0]).any():
+                ratios.append(distances.diversity(own, images)[0])
+        return {"pixel_diversity": float(np.mean(ratios))} if ratios else {}
 
     def _distance(self, images):
         return float(distances.frechet_distance(self._moments(images), self.moments)[0])
@@ -83,14 +88,17 @@ class Watch:
         return distances.moments(self.extractor(part)[0] for part in parts)
 
 
-def _first(split, labelled):
-    """Returns the first COUNT images of a split, and their labels, 0 where not asked for."""
-    images, labels = [], []
-    for x in split.batches(BATCH_SIZE, labels=labelled).take(-(-COUNT // BATCH_SIZE)):
+def _spread(split, labelled):
+    """Returns COUNT images of a split, evenly spaced, and their labels, 0 where not asked for."""
+    count, done, images, labels = min(COUNT, len(split)), 0, [], []
+    chosen = np.arange(count) * len(split) // count  # a set may be in class order
+    for x in split.batches(BATCH_SIZE, labels=labelled):
         x, y = x if labelled else (x, np.zeros(len(x), np.int32))
-        images.append(np.asarray(x))
-        labels.append(np.asarray(y))
-    return np.concatenate(images)[:COUNT], np.concatenate(labels)[:COUNT]
+        here = chosen[(done <= chosen) & (chosen < done + len(x))] - done
+        images.append(np.asarray(x)[here])
+        labels.append(np.asarray(y)[here])
+        done += len(x)
+    return np.concatenate(images), np.concatenate(labels)
 
 
 def _flat(images):
