@@ -1,6 +1,7 @@
 """The GAN: the conformance checks, and its losses and steps against independent numbers."""
 
 import json
+import re
 
 import keras
 import numpy as np
@@ -179,7 +180,7 @@ class Outclassed(GAN):
 
 
 @pytest.fixture(scope="module")
-def patterns(tmp_path_factory):
+def patterns():
     """Images of 8 x 8 pixels with three patterns, 8-bit: (train, validation, test)."""
     return zoo.testing.Subject(GAN, "8-bit").data
 
@@ -195,7 +196,7 @@ def test_a_collapse_is_caught_and_named(patterns, tmp_path, num_classes):
     with pytest.raises(TrainingError, match=r"At step 720 the samples have collapsed") as caught:
         training.train(model, patterns, tmp_path, epochs=100, batch_size=32, say=said.append)
     assert caught.value.exit_code == 4
-    assert "pixel_diversity is 1 for images, at least 0.1 here" in "\n".join(said)
+    assert "pixel_diversity, which is 1 for images and has to stay above 0.1" in said[0]
     assert saved_steps(tmp_path)[-1] == 708
     looks = {line["step"]: line.get("pixel_diversity") for line in runs.read_metrics(tmp_path)}
     assert looks[708] is None
@@ -237,9 +238,7 @@ def test_the_best_checkpoint_is_that_of_the_samples_nearest_to_validation_images
     best = min(distances, key=distances.get)
     assert best < max(distances)
     assert json.loads((folder / "card.json").read_text())["step"] == best
-    (real,) = [text for text in said if "frechet_distance is" in text]
-    assert (
-        0.0
-        < float(real.split("frechet_distance is ")[1].split()[0])
-        < 0.1 * min(distances.values())
-    )
+    real = re.search(r"frechet_distance, which should fall and is ([0-9.]+) for images", said[0])
+    assert 0.0 < float(real[1]) < 0.1 * min(distances.values())
+    so_far = [x == min([*distances.values()][: k + 1]) for k, x in enumerate(distances.values())]
+    assert so_far == [text.endswith("best so far") for text in said if text.startswith("epoch ")]

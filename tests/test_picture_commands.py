@@ -13,7 +13,6 @@ import zoo
 from zoo import datasets
 from zoo.commands.complete import known
 from zoo.commands.interpolate import pair_up, walk
-from zoo.commands.reconstruct import take
 from zoo.images import grid
 from zoo.models.vae import VAE
 
@@ -155,7 +154,7 @@ def test_a_row_of_interpolations_shows_the_images_at_its_ends(place, tmp_path):
 
 
 def classes_of(place, images):
-    x, y = take(datasets.load_dataset(str(place / "classes.npz"))[2], 400, labels=True)
+    x, y = datasets.load_dataset(str(place / "classes.npz"))[2].take(400, labels=True)
     return [int(y[(x == image).all(axis=(1, 2, 3))][0]) for image in images]
 
 
@@ -237,10 +236,10 @@ def test_images_are_taken_from_all_of_a_sorted_set_and_more_of_them_begin_alike(
         test_labels=labels,
     )
     test = datasets.load_dataset(str(place / "sorted.npz"))[2]
-    x, y = take(test, 16, labels=True)
+    x, y = test.take(16, labels=True)
     assert {*y} == {0, 1, 2, 3}
     assert np.array_equal(np.rint(x[:, 0, 0, 0] * 255), y * 60)
-    many, none = take(test, 500, labels=False)
+    many, none = test.take(500, labels=False)
     assert none is None
     assert np.array_equal(many[:16], x)
     assert len(many) == 200

@@ -267,10 +267,12 @@ class _Run(keras.callbacks.Callback):
                 self.say("No checkpoint is whole: starting again at step 0.")
             self.model.run_seed.assign(seed)
             self.log.write_text("")
+            self._lines = []
             self._commit({})
             return
         self.log.touch()
         os.truncate(self.log, min(record["log_length"], self.log.stat().st_size))
+        self._lines = runs.read_metrics(self.run)
         self._clock -= record["seconds"]
         # `fit` clears the metrics as it begins; on_epoch_begin puts these back.
         self._metrics_of_begun_epoch = [v.numpy() for v in _metric_variables(self.model)]
@@ -279,10 +281,13 @@ class _Run(keras.callbacks.Callback):
     def tell_how_to_read(self):
         """Says what the numbers are that a run without a validation loss is judged by."""
         if self._watch:
-            text = f"Judged by its samples: pixel_diversity is 1 for images, at least {FLOOR} here"
+            text = f"pixel_diversity, which is 1 for images and has to stay above {FLOOR}"
             if self._watch.real is not None:
-                text += f"; frechet_distance is {self._watch.real:.2f} for images, less is better"
-            self.say(text + ".")
+                text = (
+                    "frechet_distance, which should fall and is"
+                    f" {self._watch.real:.2f} for images, and by {text}"
+                )
+            self.say(f"Losses need not fall here. Now and then the samples are judged by {text}.")
 
     def on_epoch_begin(self, epoch, logs=None):
         if self.step % self.steps:
@@ -295,6 +300,7 @@ class _Run(keras.callbacks.Callback):
         self._tell_time()
         late = time.monotonic() - self._committed > COMMIT_SECONDS
         if self.step % self.steps and (late or self.signals):
+            self._check_weights()
             self._commit({})
             self._stop_if_asked()
 
@@ -304,12 +310,16 @@ class _Run(keras.callbacks.Callback):
         self._check_weights()
         if (epoch + 1) % math.ceil(self.epochs / GRIDS) == 0 or epoch + 1 == self.epochs:
             self._draw()
-            logs |= self._watch.look() if self._watch else {}
+            logs = (self._watch.look() if self._watch else {}) | logs
         self._write_log(epoch + 1, logs)
         self._check_trouble()
-        self._commit(logs)
-        shown = "  ".join(f"{key} {value:.4g}" for key, value in logs.items())
-        self.say(f"epoch {epoch + 1}/{self.epochs}  {shown}  (saved step {self.step:,})")
+        name = self._commit(logs)
+        hidden = "val_" if self._watch else ()  # losses that say little, and the log has
+        told = [f"{key} {value:.4g}" for key, value in logs.items() if not key.startswith(hidden)]
+        told = [f"epoch {epoch + 1}/{self.epochs}", *told, f"(saved step {self.step:,})"]
+        if _score(logs) < math.inf and _best_first(self.checkpoints)[0] == name:
+            told.append("best so far")
+        self.say("  ".join(told))
         self._stop_if_asked()
 
     def _check_finite(self, logs):
@@ -323,9 +333,8 @@ class _Run(keras.callbacks.Callback):
                 self._fail(f"{variable.path} is not finite")
 
     def _check_trouble(self):
-        log = runs.read_metrics(self.run)
         for judge in (self.model, self._watch):
-            if judge and (what := judge.trouble(log)):
+            if judge and (what := judge.trouble(self._lines)):
                 best = _best_first(self.checkpoints)[0]
                 again = shlex.join(["zoo", "export", str(self.run)])
                 raise TrainingError(
@@ -355,6 +364,7 @@ class _Run(keras.callbacks.Callback):
 
     def _write_log(self, epoch, logs):
         line = {"epoch": epoch, "step": self.step, "seconds": round(self.seconds, 1), **logs}
+        self._lines.append(line)
         with self.log.open("a") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()
@@ -377,7 +387,8 @@ class _Run(keras.callbacks.Callback):
             self.events.flush()
 
     def _commit(self, logs):
-        self._check_weights()
+        """Saves a checkpoint, forgets those that no one needs any more, and returns its name."""
+        name = f"step-{self.step:08}"
         record = {
             "step": self.step,
             "logs": logs,
@@ -385,13 +396,14 @@ class _Run(keras.callbacks.Callback):
             "seconds": round(self.seconds, 1),
         }
         checkpoints.commit(
-            self.checkpoints / f"step-{self.step:08}",
+            self.checkpoints / name,
             lambda path: _checkpoint(self.model).write(str(path / "variables")),
             record,
         )
         wanted = {*_newest_first(self.checkpoints)[:2], _best_first(self.checkpoints)[0]}
         checkpoints.prune(self.checkpoints, wanted)
         self._committed = time.monotonic()
+        return name
 
 
 def _checkpoint(model):
@@ -432,15 +444,18 @@ def _best_first(parent):
     Those without either, as in mid-epoch, come last.
     """
 
-    def loss(name):
+    def score(name):
         try:
             record = json.loads((parent / name / checkpoints.MANIFEST).read_text())
-            logs = record["logs"]
-            return logs.get("val_loss", logs.get("frechet_distance", math.inf))
+            return _score(record["logs"])
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return math.inf  # damaged: whoever loads it finds out and says so
 
-    return sorted(_newest_first(parent), key=loss)
+    return sorted(_newest_first(parent), key=score)
+
+
+def _score(logs):
+    return logs.get("val_loss", logs.get("frechet_distance", math.inf))
 
 
 def _name_of(cls):

@@ -3,7 +3,7 @@
 import click
 
 from zoo.commands import matching_data, quiet_tensorflow
-from zoo.commands.reconstruct import load_able, of_test_images, place_for, take, write
+from zoo.commands.reconstruct import load_able, of_test_images, place_for, write
 from zoo.commands.sample import in_parts, title
 
 HALVES = ("top", "bottom", "left", "right")
@@ -40,7 +40,7 @@ def command(name, number, keep, times, seed, output, **source):
     why_not = "it cannot draw a part of an image given what is before it"
     model = load_able(name, "complete", ["complete"], why_not)
     test = matching_data(model, **source)[2]
-    x, labels = take(test, number, model.card["num_classes"] > 0)
+    x, labels = test.take(number, model.card["num_classes"] > 0)
     mask = np.broadcast_to(known(keep, test.shape), x.shape)
 
     def draw(first, *part):

@@ -5,7 +5,7 @@ import operator
 import click
 
 from zoo.commands import matching_data, quiet_tensorflow
-from zoo.commands.reconstruct import load_able, of_test_images, place_for, take, write
+from zoo.commands.reconstruct import load_able, of_test_images, place_for, write
 from zoo.commands.sample import in_parts, title
 from zoo.errors import InputError
 
@@ -36,7 +36,7 @@ def command(name, number, steps, output, **source):
     test = matching_data(model, **source)[2]
     conditional = model.card["num_classes"] > 0
     # So many hold the pairs of one class for certain, those of different classes as a rule.
-    x, labels = take(test, 8 * number + test.num_classes, test.num_classes > 0)
+    x, labels = test.take(8 * number + test.num_classes, test.num_classes > 0)
     if conditional:
         pairs, which = pair_up(labels, number, operator.eq), "of one class"
     elif test.num_classes > 1:

@@ -66,7 +66,7 @@ def command(name, number, output, **source):
 
     model = load_able(name, "reconstruct", ["reconstruct"], "it gives back no images")
     test = matching_data(model, **source)[2]
-    x, labels = take(test, number, model.card["num_classes"] > 0)
+    x, labels = test.take(number, model.card["num_classes"] > 0)
     means = in_parts(lambda _, *part: model.reconstruct(*part), x, labels)
 
     columns = min(len(x), COLUMNS)
@@ -107,32 +107,6 @@ def load_able(name, verb, needs, why_not):
             f" it can {', '.join(can)}."
         )
     return model
-
-
-def take(split, number, labels):
-    """Takes the first images of a fixed shuffled order: those of some sets lie class by class.
-
-    Args:
-      split: zoo.datasets.Split.
-      number: int; less is taken of a smaller split.
-      labels: whether to take labels too.
-
-    Returns:
-      (float32 [n, *shape], int32 [n] or None) arrays.
-    """
-    import numpy as np
-
-    from zoo.datasets import order
-
-    chosen = order.random_bits("pictures").random_raw(len(split)).argsort(kind="stable")[:number]
-    found, size = {}, 64
-    batches = split.batches(size, labels).as_numpy_iterator()
-    for first, batch in zip(range(0, len(split), size), batches, strict=True):
-        x, y = batch if labels else (batch, None)
-        for k in chosen[(chosen >= first) & (chosen < first + size)]:
-            found[k] = x[k - first], y if y is None else y[k - first]
-    x, y = zip(*(found[k] for k in chosen), strict=True)
-    return np.stack(x), np.stack(y) if labels else None
 
 
 def write(output, what, picture, columns, legend, arrays):

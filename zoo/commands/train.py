@@ -191,7 +191,7 @@ def _print_plan(model, recipe, split, folder, jit, dry_run):
     disk = 4 * 4 * 4 * parameters + 2**20
     about = training.environment(model)
     compiled = model.jit_compile if jit is None else jit
-    work = f"{epochs:,} epochs of {steps:,} steps of {batch_size} images"
+    work = f"{epochs:,} epoch{'s'[: epochs > 1]} of {steps:,} steps of {batch_size} images"
     kept = f"{folder}, about {disk >> 20} MB of disk ({free >> 30} GB are free)"
     print_table(
         [

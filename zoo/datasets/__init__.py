@@ -188,6 +188,30 @@ class Split:
         """
         raise NotImplementedError
 
+    def take(self, number, labels=False):
+        """Takes the first images of a shuffled order, always the same: some sets lie in class order.
+
+        Args:
+          number: int; less is taken of a smaller split.
+          labels: whether to take labels too.
+
+        Returns:
+          (float32 [n, *shape], int32 [n] or None) arrays of what `batches` gives.
+        """
+        import numpy as np
+
+        from zoo.datasets import order
+
+        chosen = order.random_bits("pictures").random_raw(len(self)).argsort(kind="stable")[:number]
+        found, size = {}, 64
+        batches = self.batches(size, labels).as_numpy_iterator()
+        for first, batch in zip(range(0, len(self), size), batches, strict=True):
+            x, y = batch if labels else (batch, None)
+            for k in chosen[(chosen >= first) & (chosen < first + size)]:
+                found[k] = x[k - first], y if y is None else y[k - first]
+        x, y = zip(*(found[k] for k in chosen), strict=True)
+        return np.stack(x), np.stack(y) if labels else None
+
     def arrays(self):
         """Gives what `batches` gives, before it is scaled, at once.
 

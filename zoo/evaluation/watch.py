@@ -42,9 +42,9 @@ class Watch:
         folder = features.find(validation)
         enough = min(len(training), len(validation)) >= LEAST
         self.extractor = features.Extractor(folder) if folder and enough else None
-        images, labels = _spread(validation, num_classes > 0)
-        step = -(-len(images) // PAIRED)
-        self.pixels, self.labels = _flat(images[::step]), labels[::step]
+        images, labels = validation.take(COUNT, num_classes > 0)
+        self.pixels = _flat(images[:PAIRED])
+        self.labels = np.zeros(len(self.pixels)) if labels is None else labels[:PAIRED]
         self.real = None
         if self.extractor:
             self.moments = self._moments(images)
@@ -86,19 +86,6 @@ class Watch:
     def _moments(self, images):
         parts = np.array_split(images, -(-len(images) // BATCH_SIZE))
         return distances.moments(self.extractor(part)[0] for part in parts)
-
-
-def _spread(split, labelled):
-    """Returns COUNT images of a split, evenly spaced, and their labels, 0 where not asked for."""
-    count, done, images, labels = min(COUNT, len(split)), 0, [], []
-    chosen = np.arange(count) * len(split) // count  # a set may be in class order
-    for x in split.batches(BATCH_SIZE, labels=labelled):
-        x, y = x if labelled else (x, np.zeros(len(x), np.int32))
-        here = chosen[(done <= chosen) & (chosen < done + len(x))] - done
-        images.append(np.asarray(x)[here])
-        labels.append(np.asarray(y)[here])
-        done += len(x)
-    return np.concatenate(images), np.concatenate(labels)
 
 
 def _flat(images):
