@@ -128,7 +128,7 @@ def test_a_wheel_works_elsewhere_without_network(tmp_path):
         check=True,
     )
     done = subprocess.run([sys.executable, "-P", "-c", program], **told)
-    models = "['gan', 'pixelcnn', 'pixelrnn', 'vae']"
+    models = "['dcgan', 'gan', 'pixelcnn', 'pixelrnn', 'vae']"
     counts = "55000 5000 10000 55000 5000 10000 50000 10000 10000"
     assert done.stdout.strip() == f"{site / 'zoo' / '__init__.py'} {models} {counts}"
     subprocess.run([site / "bin" / "zoo", "sample", "pixelcnn", "-o", "drawn.png"], **told)

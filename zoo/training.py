@@ -408,9 +408,11 @@ class _Run(keras.callbacks.Callback):
 
 def _checkpoint(model):
     """Names all that training changes: weights, optimizers' slots and the running metrics."""
-    # TensorFlow passes over Keras's metrics and lists without a word, but not over variables.
+    # TensorFlow passes without a word over Keras's metrics and over layers in a list, but not over
+    # variables. The optimizers it finds in the model.
     return tf.train.Checkpoint(
         model=model,
+        weights=[v.value for v in model.weights],
         moved_weights=[*model.moved_weights],
         metrics=[v.value for v in _metric_variables(model)],
     )

@@ -189,7 +189,7 @@ class Split:
         raise NotImplementedError
 
     def take(self, number, labels=False):
-        """Takes the first images of a shuffled order, always the same: some sets lie in class order.
+        """Takes the first images of a fixed shuffled order: those of some sets lie class by class.
 
         Args:
           number: int; less is taken of a smaller split.

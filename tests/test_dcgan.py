@@ -1,0 +1,135 @@
+"""The DCGAN: the conformance checks, and its networks against independent numbers."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import zoo
+from zoo.models.dcgan import DCGAN, Kernel
+
+test_conformance = zoo.testing.conformance(DCGAN, filters=16, latent_dim=16)
+
+
+@pytest.fixture
+def tiny():
+    """A DCGAN of 8 x 8 images of 256 levels, four of them, and their labels."""
+    keras.utils.set_random_seed(1)
+    model = DCGAN((8, 8, 1), num_classes=2, latent_dim=3, filters=4)
+    x = np.random.default_rng(1).integers(0, 256, (4, 8, 8, 1)).astype(np.float32) / 255.0
+    return model, tf.constant(x), tf.constant([0, 1, 1, 0])
+
+
+SIDES = [(side, side) for side in (8, 14, 16, 28, 32, 56, 64, 112, 128)]
+
+
+@pytest.mark.parametrize("sides", [*SIDES, (9, 50)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_of_every_side_and_colour(sides, channels):
+    model = DCGAN((*sides, channels), latent_dim=4, filters=2)
+    x = model.sample(2, tf.constant([0, 1]))
+    assert x.shape == (2, *sides, channels)
+    assert model.discriminate(x, tf.zeros([2, 0])).shape == (2,)
+    model.compile()
+    assert all(np.isfinite(float(value)) for value in model.train_step((x,)).values())
+
+
+def test_a_kernel_is_divided_by_its_largest_singular_value():
+    keras.utils.set_random_seed(1)
+    kernel = Kernel((4, 4, 3, 5))
+    before = np.linalg.svd(kernel.kernel.numpy().reshape(-1, 5))[1][0]
+    assert not 0.9 < before < 1.1
+    for _ in range(100):
+        weight, _ = kernel.normalized(training=True)
+    assert np.linalg.svd(weight.numpy().reshape(-1, 5))[1][0] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_the_singular_value_has_its_gradient():
+    """Miyato et al., equation 9: of a sum of products with c, (c - <c, w> u v^T) / sigma."""
+    keras.utils.set_random_seed(1)
+    kernel = Kernel((7, 4))
+    for _ in range(100):
+        kernel.normalized(training=True)
+    c = np.random.default_rng(1).standard_normal((7, 4))
+    with tf.GradientTape() as tape:
+        weight, _ = kernel.normalized(training=False)
+        value = tf.reduce_sum(weight * tf.constant(c, tf.float32))
+    found = tape.gradient(value, kernel.kernel)
+    u, s, v = np.linalg.svd(kernel.kernel.numpy().astype(np.float64))
+    normalized = kernel.kernel.numpy() / s[0]
+    expected = (c - (c * normalized).sum() * np.outer(u[:, 0], v[0])) / s[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_singular_vectors_move_in_training_alone(tiny):
+    model, x, y = tiny
+    model.compile()
+
+    def vectors():
+        return np.concatenate(
+            [w.numpy().ravel() for w in model.discriminator.non_trainable_variables]
+        )
+
+    before = vectors()
+    model.test_step((x, y))
+    assert np.array_equal(vectors(), before)
+    model.train_step((x, y))
+    assert not np.any(vectors() == before)
+
+
+def test_a_logit_is_of_its_own_image_alone(tiny):
+    model, x, y = tiny
+    label = tf.one_hot(y, 2)
+    for _ in range(200):  # to where the singular vectors stay
+        together = model.discriminate(x, label, tf.constant([1, 2]), 0)
+    for k in range(4):
+        alone = model.discriminate(x[k : k + 1], label[k : k + 1])
+        assert float(alone[0]) == pytest.approx(float(together[k]), abs=1e-5)
+
+
+def test_the_label_is_judged_by_projection(tiny):
+    """The logit under a label is that of all images, and a product of features with its own."""
+    model, x, _ = tiny
+    discriminator = model.discriminator
+    plain = model.discriminate(x, tf.zeros([4, 2]))
+    first, second = (model.discriminate(x, tf.one_hot([k] * 4, 2)) for k in range(2))
+    both = model.discriminate(x, tf.ones([4, 2]))
+    assert np.abs(first - plain).min() > 1e-6
+    np.testing.assert_allclose(both - plain, (first - plain) + (second - plain), atol=1e-5)
+    assert discriminator.head.kernel.shape[-1] == 3
+
+
+def test_samples_are_normalised_by_the_statistics_of_training_not_of_the_batch(tiny):
+    model, x, y = tiny
+    model.compile()
+    for _ in range(5):
+        model.train_step((x, y))
+    means = [w for w in model.generator.non_trainable_variables if w.path.endswith("moving_mean")]
+    assert means
+    assert all(np.any(w.numpy()) for w in means)
+    seed = tf.constant([1, 2])
+    z = zoo.random.normal(seed, 0, 6, (3,))
+    label = tf.one_hot([0, 1, 0, 1, 0, 1], 2)
+    whole = model.generate(z, label)
+    for first in (0, 4):
+        part = model.generate(z[first : first + 2], label[first : first + 2])
+        np.testing.assert_allclose(part, whole[first : first + 2], atol=1e-6)
+    by_batch = [model.generate(z[k : k + 2], label[k : k + 2], training=True) for k in (0, 4)]
+    assert np.abs(by_batch[0] - whole[:2]).max() > 1e-3
+    assert np.abs(by_batch[1] - whole[4:]).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shape": (7, 7, 1)}, r"sides of 8 to 128.*shape=\(7, 7, 1\)"),
+        ({"shape": (28, 129, 1)}, r"shape=\(28, 129, 1\)"),
+        ({"shape": (28, 28)}, r"shape=\(28, 28\)"),
+        ({"levels": 0}, "levels=0"),
+        ({"filters": 0}, "filters=0"),
+        ({"learning_rate": 0.0}, "learning_rate=0.0"),
+    ],
+)
+def test_what_cannot_be_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        DCGAN(**{"shape": (8, 8, 1), **options})

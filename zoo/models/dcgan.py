@@ -1,0 +1,170 @@
+"""DCGAN: a convolutional generator and discriminator, trained against each other.
+
+    z ~ Normal(0, I)                               [latent_dim]
+    x = G(z), rounded to the levels of the data
+
+The discriminator D gives the logit of "x is data". With softplus(a) = log(1 + e^a) the losses are
+
+    discriminator_loss = E softplus(-D(x)) + E softplus(D(G(z)))
+    generator_loss     = E softplus(-D(G(z)))                       (non-saturating)
+
+Both double or halve the side of the image by convolutions of 4 x 4 with a stride of 2.
+
+Family: generative adversarial network
+
+Source: Radford, Metz and Chintala, Unsupervised representation learning with deep convolutional
+generative adversarial networks, ICLR 2016, https://arxiv.org/abs/1511.06434.
+
+Differs from the source: the kernels of D are divided by their largest singular value, in the place
+of batch normalisation (Miyato, Kataoka, Koyama and Yoshida, Spectral normalization for generative
+adversarial networks, ICLR 2018, algorithm 1); both networks move at once, from the same fakes; the
+generator that samples is an average over the steps (Karras, Aila, Laine and Lehtinen, Progressive
+growing of GANs, ICLR 2018); the rectifiers of G are leaky too, without which the images of all z
+begin alike, the more so the deeper G is; z is normal; fakes are rounded to the levels of the data; G ends in a
+sigmoid, as images are in [0, 1]; conditional on the label by concatenation to z in G and by
+projection in D (Miyato and Koyama, cGANs with projection discriminator, ICLR 2018).
+"""
+
+import itertools
+import math
+
+import keras
+import tensorflow as tf
+
+from zoo.adversarial import AdversarialModel
+
+__all__ = ["DCGAN"]
+
+LEAST, MOST = 8, 128  # sides of an image
+SLOPE = 0.2  # of the rectifiers below zero
+WIDEST = 8  # times `filters` in the widest layer
+NORMAL = keras.initializers.RandomNormal(stddev=0.02)
+
+
+class DCGAN(AdversarialModel):
+    """A GAN of convolutions.
+
+    Args:
+      shape: (height, width, channels) of an image, with sides of 8 to 128.
+      levels: 2 for binary images, 256 for 8-bit ones.
+      num_classes: number of labels the model is conditional on; 0 is unconditional.
+      latent_dim: dimensions of z.
+      filters: channels at half the side of the image, doubled each time the side halves, but no
+        more than 8 times as many.
+      learning_rate: of Adam, for both networks.
+
+    Raises:
+      ValueError: if an argument cannot be.
+    """
+
+    recipe = dict(data="mnist", epochs=20, batch_size=64)
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        levels: int = 256,
+        num_classes: int = 0,
+        latent_dim: int = 64,
+        filters: int = 64,
+        learning_rate: float = 4e-4,
+    ):
+        super().__init__(shape, levels, num_classes, latent_dim, learning_rate)
+        if filters < 1:
+            raise ValueError(f"filters must be positive. Received: {filters=}")
+        if not all(LEAST <= side <= MOST for side in shape[:2]):
+            raise ValueError(
+                f"Expected images with sides of {LEAST} to {MOST}: --size makes others so."
+                f" Received: {shape=}"
+            )
+        self.generator = generator(self.shape, num_classes, latent_dim, filters)
+        self.discriminator = Discriminator(self.shape, num_classes, filters)
+        self.build()
+
+    def generate(self, z, label, training=False):
+        """Returns images of latents, as of `AdversarialModel`."""
+        return self.generator([z, label], training=training)
+
+    def discriminate(self, x, label, seed=None, first=0):
+        """Returns the logits of images, as of `AdversarialModel`."""
+        return self.discriminator(x, label, training=seed is not None)
+
+
+def pyramid(shape, filters, smallest):
+    """Halves the sides of an image until none is above the smallest.
+
+    Returns:
+      ([(height, width), …], [int, …]): sizes from that of the image on, channels of those after it.
+    """
+    sizes = [shape[:2]]
+    while max(sizes[-1]) > smallest:
+        sizes.append(tuple(-(-side // 2) for side in sizes[-1]))
+    return sizes, [filters * min(2**k, WIDEST) for k in range(len(sizes) - 1)]
+
+
+def generator(shape, num_classes, latent_dim, filters):
+    """Builds (z, one-hot label) -> images, [n, *shape] in [0, 1]."""
+    z = keras.Input((latent_dim,))
+    label = keras.Input((num_classes,))
+    (*sizes, first), widths = pyramid(shape, filters, smallest=7)
+    h = keras.layers.Concatenate()([z, label])
+    h = keras.layers.Dense(math.prod(first) * widths[-1], kernel_initializer=NORMAL)(h)
+    h = keras.layers.Reshape((*first, widths[-1]))(h)
+    for size, width in zip(sizes[::-1], [*widths[-2::-1], shape[2]], strict=True):
+        h = keras.layers.LeakyReLU(SLOPE)(keras.layers.BatchNormalization()(h))
+        h = keras.layers.Conv2DTranspose(width, 4, 2, "same", kernel_initializer=NORMAL)(h)
+        h = h[:, : size[0], : size[1]]
+    # bfloat16 is coarser than 256 levels.
+    return keras.Model([z, label], keras.layers.Activation("sigmoid", dtype="float32")(h))
+
+
+class Discriminator(keras.layers.Layer):
+    """(x, one-hot label) -> logits, float32 [n]."""
+
+    def __init__(self, shape, num_classes, filters):
+        super().__init__(autocast=False)
+        sizes, widths = pyramid(shape, filters, smallest=4)
+        pairs = itertools.pairwise([shape[2], *widths])
+        self.convolutions = [Kernel((4, 4, *pair)) for pair in pairs]
+        # A column for all images and one for those of each label: the projection discriminator.
+        self.head = Kernel((math.prod(sizes[-1]) * widths[-1], 1 + num_classes))
+
+    def call(self, x, label, training=False):
+        h = tf.cast(2.0 * x - 1.0, self.compute_dtype)
+        for kernel in self.convolutions:
+            w, b = kernel.normalized(training)
+            h = tf.nn.leaky_relu(tf.nn.conv2d(h, w, 2, "SAME") + b, SLOPE)
+        w, b = self.head.normalized(training)
+        logits = tf.cast(tf.matmul(tf.reshape(h, [-1, w.shape[0]]), w) + b, tf.float32)
+        return logits[:, 0] + tf.reduce_sum(logits[:, 1:] * label, axis=1)
+
+
+class Kernel(keras.layers.Layer):
+    """A kernel whose largest singular value is 1, and a bias.
+
+    The value is that of the matrix to the kernel's last dimension. One step of the power method in
+    each step of training follows it, from the singular vector of the step before.
+
+    Args:
+      shape: tuple of int, of the kernel.
+    """
+
+    def __init__(self, shape):
+        super().__init__(autocast=False)
+        self.kernel = self.add_weight(shape=shape, initializer=NORMAL, autocast=False)
+        self.bias = self.add_weight(shape=shape[-1:], initializer="zeros", autocast=False)
+        self.vector = self.add_weight(
+            shape=(shape[-1], 1), initializer="random_normal", trainable=False, autocast=False
+        )
+        self.built = True
+
+    def normalized(self, training):
+        """Returns the kernel and the bias in the precision of computing."""
+        matrix = tf.reshape(self.kernel, [-1, self.kernel.shape[-1]])
+        fixed = tf.stop_gradient(matrix)
+        left = tf.nn.l2_normalize(tf.matmul(fixed, self.vector))
+        right = tf.nn.l2_normalize(tf.matmul(fixed, left, transpose_a=True))
+        if training:
+            self.vector.assign(right)
+        value = tf.reduce_sum(left * tf.matmul(matrix, right))
+        kernel = tf.reshape(matrix / value, self.kernel.shape)
+        return tf.cast(kernel, self.compute_dtype), tf.cast(self.bias, self.compute_dtype)
