@@ -81,19 +81,21 @@ class KerasIO(keras.Model):
     def metrics(self):
         return self.losses_of_both
 
+    def fakes(self, n, training=False):
+        z = keras.random.normal((n, self.latent_dim), seed=self.seeds)
+        return self.generator([z, tf.zeros((n, 0))], training=training)
+
     def train_step(self, images):
         n = tf.shape(images)[0]
-        z = keras.random.normal((n, self.latent_dim), seed=self.seeds)
-        both = tf.concat([self.generator(z), images], axis=0)
+        both = tf.concat([self.fakes(n), images], axis=0)
         labels = tf.concat([tf.ones((n, 1)), tf.zeros((n, 1))], axis=0)
         labels += 0.05 * keras.random.uniform((2 * n, 1), seed=self.seeds)
         with tf.GradientTape() as tape:
             d_loss = self.cross_entropy(labels, self.discriminator(both))
         weights = self.discriminator.trainable_weights
         self.optimizers[0].apply(tape.gradient(d_loss, weights), weights)
-        z = keras.random.normal((n, self.latent_dim), seed=self.seeds)
         with tf.GradientTape() as tape:
-            logits = self.discriminator(self.generator(z, training=True))
+            logits = self.discriminator(self.fakes(n, training=True))
             g_loss = self.cross_entropy(tf.zeros((n, 1)), logits)
         weights = self.generator.trainable_weights
         self.optimizers[1].apply(tape.gradient(g_loss, weights), weights)

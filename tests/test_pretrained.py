@@ -14,8 +14,13 @@ from zoo.commands.train import command as train
 from zoo.evaluation.features import Extractor, find
 
 ROOT = Path(__file__).parents[1]
+PREPARED = ROOT.parent / "shared" / "tfds"
 SHIPPED = {tag: path for tags in registry.pretrained().values() for tag, path in tags.items()}
-LIKELIHOODS = {"exact": {"log_likelihood"}, "importance_weight": {"elbo", "iw_bound"}}
+LIKELIHOODS = {
+    None: set(),
+    "exact": {"log_likelihood"},
+    "importance_weight": {"elbo", "iw_bound"},
+}
 OF_SAMPLES = {"frechet_distance", "kernel_distance", "classifier_score", "diversity"}
 OF_SAMPLES |= {"precision", "recall", "density", "coverage", "authenticity"}
 ACCURACIES = {"features-mnist": 0.993, "features-fashion_mnist": 0.91}
@@ -23,6 +28,9 @@ ACCURACIES = {"features-mnist": 0.993, "features-fashion_mnist": 0.91}
 
 def test_what_is_shipped():
     assert {*SHIPPED} == {
+        "dcgan-fashion_mnist",
+        "dcgan-mnist",
+        "gan-mnist",
         "pixelcnn-binarized_mnist",
         "pixelcnn-mnist",
         "pixelrnn-binarized_mnist",
@@ -67,16 +75,29 @@ def test_a_pretrained_model_keeps_its_word_in_seconds():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tag", SHIPPED)
-def test_a_pretrained_model_keeps_its_word(tag):
+def test_a_pretrained_model_keeps_its_word(tag, monkeypatch):
+    if tag.endswith("fashion_mnist"):
+        if not PREPARED.is_dir():
+            pytest.skip("needs fashion_mnist, prepared by TFDS in ../shared/tfds")
+        monkeypatch.setenv("TFDS_DATA_DIR", str(PREPARED))
     result = here("verify", tag)
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_samples_of_a_conditional_model_follow_the_label():
+@pytest.mark.parametrize("tag", ["dcgan-fashion_mnist", "dcgan-mnist", "pixelcnn-mnist"])
+def test_samples_of_a_conditional_model_follow_the_label(tag):
     labels = np.arange(1000, dtype=np.int32) % 10
-    drawn = zoo.load("pixelcnn-mnist").sample(len(labels), 0, labels)
-    _, logits = Extractor(find(zoo.load_dataset("mnist")[2]))(drawn)
+    drawn = zoo.load(tag).sample(len(labels), 0, labels)
+    _, logits = Extractor(registry.shipped() / f"features-{tag.partition('-')[2]}")(drawn)
     assert (logits.argmax(axis=1) == labels).mean() > 0.95
+
+
+def test_the_unconditional_gan_draws_all_digits():
+    drawn = zoo.load("gan-mnist").sample(5000, 0)
+    _, logits = Extractor(registry.shipped() / "features-mnist")(drawn)
+    shares = np.bincount(logits.argmax(axis=1), minlength=10) / len(logits)
+    assert shares.min() > 0.06
+    assert shares.max() < 0.14
 
 
 @pytest.mark.parametrize("name", ACCURACIES)

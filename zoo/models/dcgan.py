@@ -19,10 +19,10 @@ Differs from the source: the kernels of D are divided by their largest singular 
 of batch normalisation (Miyato, Kataoka, Koyama and Yoshida, Spectral normalization for generative
 adversarial networks, ICLR 2018, algorithm 1); both networks move at once, from the same fakes; the
 generator that samples is an average over the steps (Karras, Aila, Laine and Lehtinen, Progressive
-growing of GANs, ICLR 2018); the rectifiers of G are leaky too, without which the images of all z
-begin alike, the more so the deeper G is; z is normal; fakes are rounded to the levels of the data; G ends in a
-sigmoid, as images are in [0, 1]; conditional on the label by concatenation to z in G and by
-projection in D (Miyato and Koyama, cGANs with projection discriminator, ICLR 2018).
+growing of GANs, ICLR 2018); the rectifiers of G are leaky as those of D, without which images of
+all z begin alike, the more so the deeper G is; z is normal; fakes are rounded to the levels of the
+data; G ends in a sigmoid, as images are in [0, 1]; conditional on the label by concatenation to z
+in G and by projection in D (Miyato and Koyama, cGANs with projection discriminator, ICLR 2018).
 """
 
 import itertools
