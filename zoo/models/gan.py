@@ -57,7 +57,7 @@ class GAN(AdversarialModel):
         latent_dim: int = 64,
         hidden_dim: int = 512,
         dropout_rate: float = 0.3,
-        learning_rate: float = 2e-4,
+        learning_rate: float = 5e-4,
     ):
         super().__init__(shape, levels, num_classes, latent_dim, learning_rate)
         if hidden_dim < 1 or not 0 <= dropout_rate < 1:
