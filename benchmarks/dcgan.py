@@ -46,10 +46,12 @@ def main():
         turn()
     times = np.array([[seconds(turn) for turn in turns.values()] for _ in range(settings.rounds)])
     rates = dict(zip(turns, size * settings.steps / times.min(0), strict=True))
-    best = max(rate for name, rate in rates.items() if name.startswith("zoo"))
     for name, rate in rates.items():
-        against = "" if name.startswith("zoo") else f": the faster of zoo's is {best / rate:.2f}x"
-        print(f"{name:14} {rate:6.0f} images/s{against}")
+        print(f"{name:14} {rate:6.0f} images/s", end="")
+        for other in ("keras.io", "PyTorch"):
+            if name != other:
+                print(f"  {rate / rates[other]:.2f}x of {other}", end="")
+        print()
 
 
 def ours(policy, x, steps):
@@ -155,8 +157,9 @@ def as_pytorch(x, steps):
     judge = model.discriminator
     discriminator = TorchDiscriminator(judge.convolutions, judge.head.kernel.shape[0])
     for theirs, own in ((generator, model.generator), (discriminator, judge)):
-        same = sum(int(np.prod(w.shape)) for w in own.trainable_weights)
-        assert sum(w.numel() for w in theirs.parameters()) == same, (theirs, same)
+        count = sum(int(np.prod(w.shape)) for w in own.trainable_weights)
+        if sum(w.numel() for w in theirs.parameters()) != count:
+            raise RuntimeError(f"Expected {count} parameters. Received: {theirs}")
     images = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous()
     optimizers = [
         torch.optim.Adam(network.parameters(), lr=RATE, betas=(0.5, 0.999))

@@ -4,8 +4,8 @@
 
 Trains the same networks, conditional too, for 20 epochs of MNIST by Adam with a learning rate of
 5e-5 and beta_1 = 0 (Kurach, Lučić, Zhai, Michalski and Gelly, A large-scale study on regularization
-and normalization in GANs, ICML 2019): kernels are not divided by their singular value, and what
-samples are the weights of the last step, not an average. Both are then compared with the test
+and normalization in GANs, ICML 2019): kernels are not divided by their singular value, and weights
+are not averaged. The best of ten checkpoints samples. Both are then compared with the test
 images, as `zoo evaluate` does. Takes as long as `zoo train dcgan`.
 """
 
@@ -52,11 +52,11 @@ def main():
     keras.config.set_dtype_policy("mixed_bfloat16")
     dcgan.Kernel.normalized = as_it_is
     model = NSGAN(data[0].shape, num_classes=data[0].num_classes)
-    zoo.train(model, data, settings.run, epochs=EPOCHS, batch_size=64)
+    exported = zoo.train(model, data, settings.run, epochs=EPOCHS, batch_size=64)
     extractor = features.Extractor(features.find(data[2]))
     found = [
         {s["metric"]: s for s in score_samples(zoo.load(name), data[0], data[2], extractor)}
-        for name in (f"./{settings.run}", settings.against)
+        for name in (exported, settings.against)
     ]
     print(f"{'':18} {'NS-GAN':>15} {settings.against:>15} {'images':>10}")
     for metric in found[0]:

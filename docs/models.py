@@ -41,7 +41,7 @@ def row(tag, folder):
     parts = [
         picture,
         f"[`{tag}`]({folder.relative_to(README.parent)}/card.json)",
-        f"`{card['command']}`",
+        "<br>".join(f"`{line}`" for line in [card["command"], *card.get("extended_by", [])]),
         f"{card['parameters']:,}",
         "<br>".join(scores(card)),
         f"{training.duration(card['training_seconds'])}, {card['environment']['device']}",

@@ -8,7 +8,7 @@ import tensorflow as tf
 import zoo
 from zoo.models.dcgan import DCGAN, Kernel
 
-test_conformance = zoo.testing.conformance(DCGAN, filters=16, latent_dim=16)
+test_conformance = zoo.testing.conformance(DCGAN, filters=16, latent_dim=32, learning_rate=2e-3)
 
 
 @pytest.fixture
@@ -87,16 +87,64 @@ def test_a_logit_is_of_its_own_image_alone(tiny):
         assert float(alone[0]) == pytest.approx(float(together[k]), abs=1e-5)
 
 
-def test_the_label_is_judged_by_projection(tiny):
-    """The logit under a label is that of all images, and a product of features with its own."""
-    model, x, _ = tiny
-    discriminator = model.discriminator
-    plain = model.discriminate(x, tf.zeros([4, 2]))
-    first, second = (model.discriminate(x, tf.one_hot([k] * 4, 2)) for k in range(2))
-    both = model.discriminate(x, tf.ones([4, 2]))
-    assert np.abs(first - plain).min() > 1e-6
-    np.testing.assert_allclose(both - plain, (first - plain) + (second - plain), atol=1e-5)
-    assert discriminator.head.kernel.shape[-1] == 3
+def leaky(h):
+    return np.where(h > 0.0, h, 0.2 * h)
+
+
+def normalised(kernel):
+    """A kernel divided by its largest singular value, and the bias, in double precision."""
+    weight, bias = (w.numpy().astype(np.float64) for w in (kernel.kernel, kernel.bias))
+    return weight / np.linalg.svd(weight.reshape(-1, weight.shape[-1]))[1][0], bias
+
+
+def test_the_discriminator_is_that_of_the_papers_computed_by_hand(tiny):
+    model, x, y = tiny
+    for k, weight in enumerate(model.discriminator.trainable_weights):
+        weight.assign(weight + 0.1 * tf.random.stateless_normal(weight.shape, (3, k)))
+    for _ in range(300):
+        model.discriminate(x, tf.zeros([4, 2]), tf.constant([1, 2]), 0)
+    (convolution,) = model.discriminator.convolutions
+    weight, bias = normalised(convolution)
+    h = np.pad(2.0 * x.numpy().astype(np.float64) - 1.0, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    maps = np.zeros((4, 4, 4, 4))
+    for i, j in np.ndindex(4, 4):
+        maps[:, i, j] = np.einsum(
+            "nabc,abcd->nd", h[:, 2 * i : 2 * i + 4, 2 * j : 2 * j + 4], weight
+        )
+    features = leaky(maps + bias).reshape(4, -1)
+    weight, bias = normalised(model.discriminator.head)
+    logits = features @ weight + bias  # of all images, and of those of each label
+    expected = logits[:, 0] + logits[np.arange(4), 1 + y.numpy()]
+    found = model.discriminate(x, tf.one_hot(y, 2))
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_the_generator_is_that_of_the_papers_computed_by_hand(tiny):
+    model, _, y = tiny
+    for k, weight in enumerate(model.generator.weights):
+        weight.assign(weight + 0.3 * tf.random.stateless_uniform(weight.shape, (3, k)))
+    weights = iter([w.numpy().astype(np.float64) for w in model.generator.weights])
+
+    def activated(h):
+        gamma, beta, mean, variance = (next(weights) for _ in range(4))
+        return leaky((h - mean) / np.sqrt(variance + 1e-3) * gamma + beta)
+
+    z = np.random.default_rng(1).standard_normal((4, 3))
+    label = np.eye(2)[y.numpy()]
+    h = np.concatenate([z, label], axis=1) @ next(weights) + next(weights)
+    h = np.pad(activated(h.reshape(4, 4, 4, 4)), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    maps, kernel = np.zeros((4, 4, 4, 4)), next(weights)
+    for i, j in np.ndindex(4, 4):
+        maps[:, i, j] = np.einsum("nabc,abcd->nd", h[:, i : i + 3, j : j + 3], kernel)
+    h = activated(maps + next(weights))
+    image, kernel = np.zeros((4, 10, 10, 1)), next(weights)  # of which a border of 1 is cut
+    for i, j in np.ndindex(4, 4):
+        image[:, 2 * i : 2 * i + 4, 2 * j : 2 * j + 4] += np.einsum(
+            "nc,abdc->nabd", h[:, i, j], kernel
+        )
+    expected = 1.0 / (1.0 + np.exp(-(image[:, 1:9, 1:9] + next(weights))))
+    found = model.generate(tf.constant(z, tf.float32), tf.constant(label, tf.float32))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_samples_are_normalised_by_the_statistics_of_training_not_of_the_batch(tiny):

@@ -20,7 +20,7 @@ FOR_MODELS = {
     "schedules",
 }
 MAY_IMPORT = {
-    "adversarial": {"model", "random"},
+    "adversarial": {"model", "random", "schedules"},
     "checkpoints": {"errors"},
     "datasets": {"datasets", "errors", "random"},
     "distributions": set(),

@@ -28,9 +28,6 @@ ACCURACIES = {"features-mnist": 0.993, "features-fashion_mnist": 0.91}
 
 def test_what_is_shipped():
     assert {*SHIPPED} == {
-        "dcgan-fashion_mnist",
-        "dcgan-mnist",
-        "gan-mnist",
         "pixelcnn-binarized_mnist",
         "pixelcnn-mnist",
         "pixelrnn-binarized_mnist",
@@ -84,20 +81,11 @@ def test_a_pretrained_model_keeps_its_word(tag, monkeypatch):
     assert (result.returncode, result.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("tag", ["dcgan-fashion_mnist", "dcgan-mnist", "pixelcnn-mnist"])
-def test_samples_of_a_conditional_model_follow_the_label(tag):
+def test_samples_of_a_conditional_model_follow_the_label():
     labels = np.arange(1000, dtype=np.int32) % 10
-    drawn = zoo.load(tag).sample(len(labels), 0, labels)
-    _, logits = Extractor(registry.shipped() / f"features-{tag.partition('-')[2]}")(drawn)
-    assert (logits.argmax(axis=1) == labels).mean() > 0.95
-
-
-def test_the_unconditional_gan_draws_all_digits():
-    drawn = zoo.load("gan-mnist").sample(5000, 0)
+    drawn = zoo.load("pixelcnn-mnist").sample(len(labels), 0, labels)
     _, logits = Extractor(registry.shipped() / "features-mnist")(drawn)
-    shares = np.bincount(logits.argmax(axis=1), minlength=10) / len(logits)
-    assert shares.min() > 0.06
-    assert shares.max() < 0.14
+    assert (logits.argmax(axis=1) == labels).mean() > 0.95
 
 
 @pytest.mark.parametrize("name", ACCURACIES)

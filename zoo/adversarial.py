@@ -10,7 +10,7 @@ data". With softplus(a) = log(1 + e^a), the cross-entropies of D and of a G that
 Both networks move once a step, from the same fakes and from one pass through D and one back. For
 the logit a of a fake the losses have the derivatives sigmoid(a) and -sigmoid(-a), so the gradient
 of the generator's loss at the fake is that of the discriminator's times -e^-a (of which float32 has
-no more than e^60 here: below a logit of -60 the generator learns less, and has lost anyway).
+no more than e^60 here: below a logit of -60 the generator learns next to nothing, and has lost).
 
 Source: Goodfellow et al., Generative adversarial nets, NeurIPS 2014, section 3 and algorithm 1.
 """
@@ -20,12 +20,13 @@ import tensorflow as tf
 
 import zoo.random
 from zoo.model import GenerativeModel
+from zoo.schedules import cosine
 
 __all__ = ["AdversarialModel"]
 
 AVERAGE = 0.999  # decay of the average of the generator's weights
-WON = 0.999  # accuracy of a discriminator that has won
-WON_STEPS = 1000  # in which it has to have that accuracy, to have won
+WON = 10.0  # nats of the generator's loss where the discriminator has won
+WON_STEPS = 1000  # in which the loss has to be so large, to have lost
 
 
 class AdversarialModel(GenerativeModel):
@@ -46,7 +47,7 @@ class AdversarialModel(GenerativeModel):
       levels: int, at least 2.
       num_classes: int; number of labels the model is conditional on; 0 is unconditional.
       latent_dim: int; dimensions of z.
-      learning_rate: float; of Adam, for both networks.
+      learning_rate: float; of Adam, for both networks, in the beginning.
 
     Raises:
       ValueError: if an argument cannot be.
@@ -58,7 +59,7 @@ class AdversarialModel(GenerativeModel):
             raise ValueError(f"Expected images of 2 levels or more. Received: {shape=}, {levels=}")
         if latent_dim < 1 or not 0 < learning_rate < float("inf"):
             raise ValueError(
-                "latent_dim and learning_rate must be positive."
+                "latent_dim must be positive, learning_rate positive and finite."
                 f" Received: {latent_dim=}, {learning_rate=}"
             )
         self.latent_dim, self.learning_rate = latent_dim, learning_rate
@@ -68,17 +69,18 @@ class AdversarialModel(GenerativeModel):
 
     @property
     def averaged_variables(self):
-        """The weights of the generator."""
+        """The weights of the generator, but not statistics, which are averages anyway."""
         return self.generator.trainable_variables
 
     def compile(self, total_steps=None):
-        """Compiles with Adam for either network, at a constant rate."""
+        """Compiles with Adam for both networks; the rate falls over total_steps, or is constant."""
         super().compile(average=AVERAGE)
-        self.generator_optimizer = self._optimizer(self.generator)
-        self.discriminator_optimizer = self._optimizer(self.discriminator)
+        rate = cosine(self.learning_rate, total_steps)
+        self.generator_optimizer = self._optimizer(self.generator, rate)
+        self.discriminator_optimizer = self._optimizer(self.discriminator, rate)
 
-    def _optimizer(self, network):
-        optimizer = keras.optimizers.Adam(self.learning_rate, beta_1=0.5)
+    def _optimizer(self, network, rate):
+        optimizer = keras.optimizers.Adam(rate, beta_1=0.5)
         optimizer.build(network.trainable_variables)
         return optimizer
 
@@ -127,14 +129,17 @@ class AdversarialModel(GenerativeModel):
         return self._fakes(seed, first, self.one_hot(labels, num_samples))
 
     def trouble(self, log):
-        """Says that the discriminator has won: the generator then has nothing to learn from."""
+        """Says that the discriminator has won: it is sure, and the generator does not catch up.
+
+        To be right is not to win: a generator learns well from one that is right at every image.
+        """
         step = log[-1]["step"]
-        recent = [x["discriminator_accuracy"] for x in log if x["step"] > step - WON_STEPS]
+        recent = [x["generator_loss"] for x in log if x["step"] > step - WON_STEPS]
         if step < WON_STEPS or min(recent) < WON:
             return None
         return (
-            f"the discriminator has won: for {WON_STEPS:,} steps it has told data from fakes with"
-            f" an accuracy of {WON:.1%} or more, and the generator learns nothing any more"
+            f"the discriminator has won: for {WON_STEPS:,} steps generator_loss was {WON:g} or"
+            " more, where it is 0.7 between equals. A smaller learning_rate may help"
         )
 
     def _fakes(self, seed, first, label, training=False):

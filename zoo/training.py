@@ -143,8 +143,8 @@ def train(
                 shuffle=False,
                 verbose=0,
             )
-        best = _best_first(run / "checkpoints")[0]
-        say(f"Exporting the best checkpoint, {best}, and checking it in a process of its own …")
+        what = _best(run / "checkpoints")
+        say(f"Exporting the {what}, and checking it in a process of its own …")
         exported = export_run(model, run, say=say)
         if signals:  # during the export
             raise Interrupted(signals[0], loop.step)
@@ -281,13 +281,15 @@ class _Run(keras.callbacks.Callback):
     def tell_how_to_read(self):
         """Says what the numbers are that a run without a validation loss is judged by."""
         if self._watch:
-            text = f"pixel_diversity, which is 1 for images and has to stay above {FLOOR}"
-            if self._watch.real is not None:
-                text = (
-                    "frechet_distance, which should fall and is"
-                    f" {self._watch.real:.2f} for images, and by {text}"
-                )
-            self.say(f"Losses need not fall here. Now and then the samples are judged by {text}.")
+            self.say(
+                "Losses need not fall here. Now and then samples are judged: by pixel_diversity,"
+                f" which is 1 for images and should rise above {FLOOR} and stay there,"
+            )
+            if self._watch.real is None:
+                text = "but not by features, as no classifier of such images came with zoo"
+            else:
+                text = f"and by frechet_distance: {self._watch.real:.2f} for images, less is better"
+            self.say(f"{text}.")
 
     def on_epoch_begin(self, epoch, logs=None):
         if self.step % self.steps:
@@ -335,11 +337,10 @@ class _Run(keras.callbacks.Callback):
     def _check_trouble(self):
         for judge in (self.model, self._watch):
             if judge and (what := judge.trouble(self._lines)):
-                best = _best_first(self.checkpoints)[0]
                 again = shlex.join(["zoo", "export", str(self.run)])
                 raise TrainingError(
-                    f"At step {self.step:,} {what}. The best checkpoint is {best}, which `{again}`"
-                    " exports. Try other hyperparameters: --set learning_rate=… first."
+                    f"At step {self.step:,} {what}: --set learning_rate=…."
+                    f" `{again}` exports the {_best(self.checkpoints)}."
                 )
 
     def _fail(self, what):
@@ -454,6 +455,13 @@ def _best_first(parent):
             return math.inf  # damaged: whoever loads it finds out and says so
 
     return sorted(_newest_first(parent), key=score)
+
+
+def _best(parent):
+    """Names for people the checkpoint that is exported: the best, or the newest of equals."""
+    name = _best_first(parent)[0]
+    logs = json.loads((parent / name / checkpoints.MANIFEST).read_text())["logs"]
+    return f"{'best' if _score(logs) < math.inf else 'newest'} checkpoint, {name}"
 
 
 def _score(logs):

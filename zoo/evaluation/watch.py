@@ -3,8 +3,8 @@
 A few times a run the same noise is made into samples, which are compared with validation images:
 
 * `pixel_diversity`, the mean distance of two samples divided by that of two images, of one class
-  where the model is conditional. Below FLOOR at two looks in a row, after the first BEGIN steps, it
-  is a collapse. Generators begin at about twice FLOOR;
+  where the model is conditional. Two looks in a row below FLOOR after one above it are a collapse.
+  Deep generators begin far below, so that one which never rose has PATIENCE looks;
 * `frechet_distance`, of the features of the classifier that came with zoo for the data, if one did.
   The checkpoint with the smallest is the best of the run.
 """
@@ -16,6 +16,7 @@ from zoo.evaluation import distances, features
 __all__ = ["FLOOR", "Watch"]
 
 FLOOR = 0.1  # of the diversity
+PATIENCE = 5  # looks, of those after the first BEGIN steps
 BEGIN = 500
 COUNT = 2000  # samples, and images at most
 PAIRED = 500  # of them, whose distances in pixels are taken
@@ -48,9 +49,7 @@ class Watch:
         self.real = None
         if self.extractor:
             self.moments = self._moments(images)
-            size = min(BATCH_SIZE, len(training))
-            batches = training.stream(size, seed=0).take(COUNT // size)
-            self.real = self._distance(np.concatenate([np.asarray(x) for x in batches]))
+            self.real = self._distance(training.take(COUNT)[0])
 
     def look(self):
         """Returns {"pixel_diversity": float, "frechet_distance": float}, those that are defined."""
@@ -64,12 +63,15 @@ class Watch:
     def trouble(self, log):
         """Says that the samples have collapsed, or returns None; log as of `read_metrics`."""
         key = "pixel_diversity"
-        looks = [line[key] for line in log if key in line and line["step"] >= BEGIN][-2:]
-        if len(looks) < 2 or max(looks) >= FLOOR:
+        looks = [(line["step"], line[key]) for line in log if key in line]
+        rose = any(value >= FLOOR for _, value in looks)
+        late = [value for step, value in looks if step >= BEGIN][-2 if rose else -PATIENCE :]
+        if len(late) < (2 if rose else PATIENCE) or max(late) >= FLOOR:
             return None
+        has, advice = ("fell below", "smaller") if rose else ("never rose above", "larger")
         return (
-            f"the samples have collapsed: {key} is {looks[-1]:.3f}, and was {looks[0]:.3f} before,"
-            f" where images have 1 and a run ends below {FLOOR}"
+            f"the samples have collapsed: {key}, which is 1 for images, {has} {FLOOR} and is"
+            f" {late[-1]:.3f}. A {advice} learning_rate may help"
         )
 
     def _diversity(self, samples):

@@ -20,9 +20,11 @@ of batch normalisation (Miyato, Kataoka, Koyama and Yoshida, Spectral normalizat
 adversarial networks, ICLR 2018, algorithm 1); both networks move at once, from the same fakes; the
 generator that samples is an average over the steps (Karras, Aila, Laine and Lehtinen, Progressive
 growing of GANs, ICLR 2018); the rectifiers of G are leaky as those of D, without which images of
-all z begin alike, the more so the deeper G is; z is normal; fakes are rounded to the levels of the
+all z begin alike, the more so the deeper G is; G has a convolution of 3 x 3 before it doubles any
+side; the learning rate falls; z is normal; fakes are rounded to the levels of the
 data; G ends in a sigmoid, as images are in [0, 1]; conditional on the label by concatenation to z
-in G and by projection in D (Miyato and Koyama, cGANs with projection discriminator, ICLR 2018).
+in G and by projection in D (Miyato and Koyama, cGANs with projection discriminator, ICLR 2018),
+whose kernels, with biases, are divided as one.
 """
 
 import itertools
@@ -51,13 +53,13 @@ class DCGAN(AdversarialModel):
       latent_dim: dimensions of z.
       filters: channels at half the side of the image, doubled each time the side halves, but no
         more than 8 times as many.
-      learning_rate: of Adam, for both networks.
+      learning_rate: of Adam, for both networks, in the beginning.
 
     Raises:
       ValueError: if an argument cannot be.
     """
 
-    recipe = dict(data="mnist", epochs=20, batch_size=64)
+    recipe = dict(data="mnist", epochs=30, batch_size=64)
 
     def __init__(
         self,
@@ -73,8 +75,7 @@ class DCGAN(AdversarialModel):
             raise ValueError(f"filters must be positive. Received: {filters=}")
         if not all(LEAST <= side <= MOST for side in shape[:2]):
             raise ValueError(
-                f"Expected images with sides of {LEAST} to {MOST}: --size makes others so."
-                f" Received: {shape=}"
+                f"Expected images with sides of {LEAST} to {MOST}: use --size N. Received: {shape=}"
             )
         self.generator = generator(self.shape, num_classes, latent_dim, filters)
         self.discriminator = Discriminator(self.shape, num_classes, filters)
@@ -108,13 +109,19 @@ def generator(shape, num_classes, latent_dim, filters):
     (*sizes, first), widths = pyramid(shape, filters, smallest=7)
     h = keras.layers.Concatenate()([z, label])
     h = keras.layers.Dense(math.prod(first) * widths[-1], kernel_initializer=NORMAL)(h)
-    h = keras.layers.Reshape((*first, widths[-1]))(h)
+    h = activated(keras.layers.Reshape((*first, widths[-1]))(h))
+    h = keras.layers.Conv2D(widths[-1], 3, padding="same", kernel_initializer=NORMAL)(h)
     for size, width in zip(sizes[::-1], [*widths[-2::-1], shape[2]], strict=True):
-        h = keras.layers.LeakyReLU(SLOPE)(keras.layers.BatchNormalization()(h))
+        h = activated(h)
         h = keras.layers.Conv2DTranspose(width, 4, 2, "same", kernel_initializer=NORMAL)(h)
         h = h[:, : size[0], : size[1]]
     # bfloat16 is coarser than 256 levels.
     return keras.Model([z, label], keras.layers.Activation("sigmoid", dtype="float32")(h))
+
+
+def activated(h):
+    """Normalises by the statistics of the batch, outside training by their averages; rectifies."""
+    return keras.layers.LeakyReLU(SLOPE)(keras.layers.BatchNormalization()(h))
 
 
 class Discriminator(keras.layers.Layer):
@@ -139,7 +146,7 @@ class Discriminator(keras.layers.Layer):
 
 
 class Kernel(keras.layers.Layer):
-    """A kernel whose largest singular value is 1, and a bias.
+    """A kernel whose largest singular value is about 1 once training has begun, and a bias.
 
     The value is that of the matrix to the kernel's last dimension. One step of the power method in
     each step of training follows it, from the singular vector of the step before.

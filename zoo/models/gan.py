@@ -15,8 +15,8 @@ https://arxiv.org/abs/1406.2661, algorithm 1, and section 3 for the non-saturati
 on the label: Mirza and Osindero, Conditional generative adversarial nets, 2014.
 
 Differs from the source: both networks move at once, from the same fakes; leaky rectifiers in place
-of maxout and sigmoids; Adam; z is normal; fakes are rounded to the levels of the data; the
-generator that samples is an average over the steps.
+of maxout and sigmoids; Adam, at a rate that falls; z is normal; fakes are rounded to the levels of
+the data; the generator that samples is an average over the steps.
 """
 
 import keras
@@ -41,7 +41,7 @@ class GAN(AdversarialModel):
       latent_dim: dimensions of z.
       hidden_dim: units of the two hidden layers of either network.
       dropout_rate: share of the discriminator's hidden values that is dropped in training.
-      learning_rate: of Adam, for both networks.
+      learning_rate: of Adam, for both networks, in the beginning.
 
     Raises:
       ValueError: if an argument cannot be.
