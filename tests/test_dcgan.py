@@ -48,9 +48,11 @@ def test_the_singular_value_has_its_gradient():
     """Miyato et al., equation 9: of a sum of products with c, (c - <c, w> u v^T) / sigma."""
     keras.utils.set_random_seed(1)
     kernel = Kernel((7, 4))
+    c, random = np.random.default_rng(1).standard_normal((2, 7, 4))
+    u, _, v = np.linalg.svd(random, full_matrices=False)
+    kernel.kernel.assign(u * [0.4, 0.2, 0.1, 0.05] @ v)
     for _ in range(100):
         kernel.normalized(training=True)
-    c = np.random.default_rng(1).standard_normal((7, 4))
     with tf.GradientTape() as tape:
         weight, _ = kernel.normalized(training=False)
         value = tf.reduce_sum(weight * tf.constant(c, tf.float32))

@@ -23,6 +23,14 @@ class LosesItsConfig(Pixels):
         return {**super().get_config(), "shape": (4, 4, 1)}
 
 
+class SharesAnInitializer(Pixels):
+    normal = keras.initializers.RandomNormal()
+
+    def build(self, input_shape=None):
+        for weight in self.trainable_weights:
+            weight.assign(self.normal(weight.shape))
+
+
 class DeadWeight(Pixels):
     def build(self, input_shape=None):
         self.dead = self.add_weight(shape=(2,), name="dead")
@@ -172,6 +180,7 @@ class NeedsPython(Pixels):
 BROKEN = {
     NoRecipe: "contract",
     LosesItsConfig: "config_round_trip",
+    SharesAnInitializer: "initial_weights_follow_the_seed",
     DeadWeight: "every_weight_moves",
     ForgetsTheStep: "step_is_counted",
     ClimbsTheLoss: "loss_falls",

@@ -111,9 +111,9 @@ class Subject:
         """Returns the names of the checks that apply."""
         return [name for name, check in CHECKS.items() if check.applies(self)]
 
-    def create(self):
-        """Builds the model, always with the same initial weights."""
-        keras.utils.set_random_seed(1)
+    def create(self, seed=1):
+        """Builds the model; equal seeds give equal initial weights."""
+        keras.utils.set_random_seed(seed)
         return self.cls(**self.options)
 
     def can(self, name):
@@ -213,6 +213,24 @@ def check_config_round_trip(subject):
     shapes = [[tuple(w.shape) for w in m.weights] for m in (model, again)]
     _require(
         shapes[0] == shapes[1], "the weights of the model made of its config have other shapes"
+    )
+
+
+@_check()
+def check_initial_weights_follow_the_seed(subject):
+    """Equal seeds of Keras give equal initial weights, others other ones.
+
+    An initializer that two layers or two models share has drawn its seed once and for all.
+    """
+    first, again, other = (
+        [w.numpy() for w in subject.create(seed).trainable_weights] for seed in (1, 1, 2)
+    )
+    same = all(map(np.array_equal, first, again))
+    _require(same, "two models made after the same keras.utils.set_random_seed differ")
+    drawn = [k for k, w in enumerate(first) if w.size > 1 and w.min() < w.max()]
+    _require(
+        not drawn or any(not np.array_equal(first[k], other[k]) for k in drawn),
+        "another keras.utils.set_random_seed gave the same weights: give each its own initializer",
     )
 
 

@@ -40,7 +40,7 @@ __all__ = ["DCGAN"]
 LEAST, MOST = 8, 128  # sides of an image
 SLOPE = 0.2  # of the rectifiers below zero
 WIDEST = 8  # times `filters` in the widest layer
-NORMAL = keras.initializers.RandomNormal(stddev=0.02)
+STDDEV = 0.02  # of the first weights
 
 
 class DCGAN(AdversarialModel):
@@ -90,6 +90,11 @@ class DCGAN(AdversarialModel):
         return self.discriminator(x, label, training=seed is not None)
 
 
+def normal():
+    """Makes an initializer: one that is used twice gives the same numbers, whatever the seed."""
+    return keras.initializers.RandomNormal(stddev=STDDEV)
+
+
 def pyramid(shape, filters, smallest):
     """Halves the sides of an image until none is above the smallest.
 
@@ -108,12 +113,12 @@ def generator(shape, num_classes, latent_dim, filters):
     label = keras.Input((num_classes,))
     (*sizes, first), widths = pyramid(shape, filters, smallest=7)
     h = keras.layers.Concatenate()([z, label])
-    h = keras.layers.Dense(math.prod(first) * widths[-1], kernel_initializer=NORMAL)(h)
+    h = keras.layers.Dense(math.prod(first) * widths[-1], kernel_initializer=normal())(h)
     h = activated(keras.layers.Reshape((*first, widths[-1]))(h))
-    h = keras.layers.Conv2D(widths[-1], 3, padding="same", kernel_initializer=NORMAL)(h)
+    h = keras.layers.Conv2D(widths[-1], 3, padding="same", kernel_initializer=normal())(h)
     for size, width in zip(sizes[::-1], [*widths[-2::-1], shape[2]], strict=True):
         h = activated(h)
-        h = keras.layers.Conv2DTranspose(width, 4, 2, "same", kernel_initializer=NORMAL)(h)
+        h = keras.layers.Conv2DTranspose(width, 4, 2, "same", kernel_initializer=normal())(h)
         h = h[:, : size[0], : size[1]]
     # bfloat16 is coarser than 256 levels.
     return keras.Model([z, label], keras.layers.Activation("sigmoid", dtype="float32")(h))
@@ -157,7 +162,7 @@ class Kernel(keras.layers.Layer):
 
     def __init__(self, shape):
         super().__init__(autocast=False)
-        self.kernel = self.add_weight(shape=shape, initializer=NORMAL, autocast=False)
+        self.kernel = self.add_weight(shape=shape, initializer=normal(), autocast=False)
         self.bias = self.add_weight(shape=shape[-1:], initializer="zeros", autocast=False)
         self.vector = self.add_weight(
             shape=(shape[-1], 1), initializer="random_normal", trainable=False, autocast=False
