@@ -10,6 +10,7 @@ turns on one batch, so that a busy machine slows each; the best of the rounds ar
 """
 
 import argparse
+import itertools
 import os
 import time
 
@@ -123,15 +124,16 @@ class TorchGenerator(nn.Module):
         super().__init__()
         self.grid = (widths[-1], *sizes[-1])
         self.dense = nn.Linear(latent_dim, int(np.prod(self.grid)))
-        outs = [*widths[-2::-1], SHAPE[2]]
-        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths[::-1])
-        pairs = zip(widths[::-1], outs, strict=True)
-        self.convolutions = nn.ModuleList(nn.ConvTranspose2d(*pair, 4, 2, 1) for pair in pairs)
+        pairs = itertools.pairwise([*widths[::-1], SHAPE[2]])
+        doubling = [nn.ConvTranspose2d(*pair, 4, 2, 1) for pair in pairs]
+        first = nn.Conv2d(widths[-1], widths[-1], 3, padding=1)
+        self.convolutions = nn.ModuleList([first, *doubling])
+        self.norms = nn.ModuleList(nn.BatchNorm2d(c.in_channels) for c in self.convolutions)
 
     def forward(self, z):
         h = self.dense(z).view(-1, *self.grid)
         for norm, convolution in zip(self.norms, self.convolutions, strict=True):
-            h = convolution(torch.relu(norm(h)))
+            h = convolution(nn.functional.leaky_relu(norm(h), dcgan.SLOPE))
         return torch.sigmoid(h)
 
 
