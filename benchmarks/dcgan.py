@@ -12,7 +12,7 @@ turns on one batch, so that a busy machine slows each; the best of the rounds ar
 import argparse
 import itertools
 import os
-import time
+from timeit import timeit
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -45,7 +45,8 @@ def main():
     }
     for turn in turns.values():
         turn()
-    times = np.array([[seconds(turn) for turn in turns.values()] for _ in range(settings.rounds)])
+    rounds = range(settings.rounds)
+    times = np.array([[timeit(turn, number=1) for turn in turns.values()] for _ in rounds])
     rates = dict(zip(turns, size * settings.steps / times.min(0), strict=True))
     for name, rate in rates.items():
         print(f"{name:14} {rate:6.0f} images/s", end="")
@@ -180,12 +181,6 @@ def as_pytorch(x, steps):
         optimizers[1].step()
 
     return lambda: [step() for _ in range(steps)]
-
-
-def seconds(function):
-    begin = time.perf_counter()
-    function()
-    return time.perf_counter() - begin
 
 
 if __name__ == "__main__":

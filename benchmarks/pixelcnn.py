@@ -11,7 +11,7 @@ it takes turns, so that a busy machine slows each; the best of the rounds are co
 
 import argparse
 import os
-import time
+from timeit import timeit
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -74,8 +74,8 @@ def sampling(n, rounds, pixels=4):
     cached = tf.function(lambda: model.sample(n, SEED), autograph=False)
     x = tf.zeros([n, *SHAPE])
     cached(), naive(x)
-    times = np.array([[seconds(cached), seconds(lambda: naive(x))] for _ in range(rounds)])
-    best = times.min(0)
+    turns = (cached, lambda: naive(x))
+    best = np.array([[timeit(turn, number=1) for turn in turns] for _ in range(rounds)]).min(0)
     return best[0], best[1] / pixels * SHAPE[0] * SHAPE[1]
 
 
@@ -99,7 +99,7 @@ def training(rounds, steps):
     turns = [fit(ours, x), fit(theirs, positions, targets), product]
     for turn in turns:
         turn()
-    best = np.array([[seconds(turn) for turn in turns] for _ in range(rounds)]).min(0)
+    best = np.array([[timeit(turn, number=1) for turn in turns] for _ in range(rounds)]).min(0)
     return best[0] / steps, best[1] / steps, 2 * 2048**3 / best[2]
 
 
@@ -150,12 +150,6 @@ def products(model):
     height, width, _ = model.raster.grid
     kernels = [w for w in model.trainable_weights if w.path.endswith("kernel")]
     return height * width * sum(int(np.prod(w.shape)) for w in kernels)
-
-
-def seconds(function):
-    begin = time.perf_counter()
-    function()
-    return time.perf_counter() - begin
 
 
 if __name__ == "__main__":

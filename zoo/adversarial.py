@@ -20,7 +20,7 @@ import tensorflow as tf
 
 import zoo.random
 from zoo.model import GenerativeModel
-from zoo.schedules import cosine
+from zoo.schedules import warm_cosine
 
 __all__ = ["AdversarialModel"]
 
@@ -75,7 +75,7 @@ class AdversarialModel(GenerativeModel):
     def compile(self, total_steps=None):
         """Compiles with Adam for both networks; the rate falls over total_steps, or is constant."""
         super().compile(average=AVERAGE)
-        rate = cosine(self.learning_rate, total_steps)
+        rate = warm_cosine(self.learning_rate, total_steps)
         self.generator_optimizer = self._optimizer(self.generator, rate)
         self.discriminator_optimizer = self._optimizer(self.discriminator, rate)
 

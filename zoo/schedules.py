@@ -2,25 +2,10 @@
 
 import keras
 
-__all__ = ["cosine", "warm_cosine"]
+__all__ = ["warm_cosine"]
 
 
-def cosine(learning_rate, total_steps):
-    """Makes a learning rate that falls to 0 on a cosine.
-
-    Args:
-      learning_rate: float; its first value.
-      total_steps: int; steps of the whole training, or None: the rate then is constant.
-
-    Returns:
-      keras.optimizers.schedules.LearningRateSchedule, or the float.
-    """
-    if not total_steps:
-        return learning_rate
-    return keras.optimizers.schedules.CosineDecay(learning_rate, total_steps)
-
-
-def warm_cosine(learning_rate, total_steps, warmup_steps):
+def warm_cosine(learning_rate, total_steps, warmup_steps=0):
     """Makes a learning rate that rises from 0 on a line, then falls to 0 on a cosine.
 
     Args:

@@ -319,7 +319,8 @@ class _Run(keras.callbacks.Callback):
         hidden = "val_" if self._watch else ()  # losses that say little, and the log has
         told = [f"{key} {value:.4g}" for key, value in logs.items() if not key.startswith(hidden)]
         told = [f"epoch {epoch + 1}/{self.epochs}", *told, f"(saved step {self.step:,})"]
-        if _score(logs) < math.inf and _best_first(self.checkpoints)[0] == name:
+        best = _best_first(self.checkpoints)[0]
+        if best == name and _score(self.checkpoints / best) < math.inf:
             told.append("best so far")
         self.say("  ".join(told))
         self._stop_if_asked()
@@ -446,26 +447,21 @@ def _best_first(parent):
 
     Those without either, as in mid-epoch, come last.
     """
-
-    def score(name):
-        try:
-            record = json.loads((parent / name / checkpoints.MANIFEST).read_text())
-            return _score(record["logs"])
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            return math.inf  # damaged: whoever loads it finds out and says so
-
-    return sorted(_newest_first(parent), key=score)
+    return sorted(_newest_first(parent), key=lambda name: _score(parent / name))
 
 
 def _best(parent):
     """Names for people the checkpoint that is exported: the best, or the newest of equals."""
     name = _best_first(parent)[0]
-    logs = json.loads((parent / name / checkpoints.MANIFEST).read_text())["logs"]
-    return f"{'best' if _score(logs) < math.inf else 'newest'} checkpoint, {name}"
+    return f"{'best' if _score(parent / name) < math.inf else 'newest'} checkpoint, {name}"
 
 
-def _score(logs):
-    return logs.get("val_loss", logs.get("frechet_distance", math.inf))
+def _score(checkpoint):
+    try:
+        logs = json.loads((checkpoint / checkpoints.MANIFEST).read_text())["logs"]
+        return logs.get("val_loss", logs.get("frechet_distance", math.inf))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return math.inf  # damaged: whoever loads it finds out and says so
 
 
 def _name_of(cls):
