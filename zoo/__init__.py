@@ -22,7 +22,15 @@ _HOME = {
     "load_dataset": "zoo.datasets",
     "train": "zoo.training",
 }
-_MODULES = ("distributions", "layers", "random", "raster", "testing")
+_MODULES = (
+    "adversarial",
+    "distributions",
+    "layers",
+    "random",
+    "raster",
+    "schedules",
+    "testing",
+)
 
 __all__ = ["API_VERSION", *_HOME, *_MODULES]
 

@@ -38,6 +38,9 @@ class AdversarialModel(GenerativeModel):
     * `discriminate(x, label, seed, first)`: logits, float32 [n], each of its own image alone; seed,
       int32 [2], and first, int32 [], are of the dropout, and seed is None outside training.
 
+    One with other losses has its own `objectives`, `train_discriminator` (whose one pass back is
+    for these losses alone) and `trouble`.
+
     Fakes are rounded to the levels of the data, or D would know them by that; G is given the
     gradient at what was rounded (the straight-through estimator of Bengio, Léonard and Courville,
     2013). What samples, and is exported, is the moving average of G's weights.
@@ -84,34 +87,46 @@ class AdversarialModel(GenerativeModel):
         optimizer.build(network.trainable_variables)
         return optimizer
 
+    def objectives(self, on_data, on_fakes):
+        """Returns the losses of D and of G, float32 [n] each, of logits of data and of fakes."""
+        return tf.nn.softplus(-on_data) + tf.nn.softplus(on_fakes), tf.nn.softplus(-on_fakes)
+
     def train_step(self, data):
         """Moves both networks once."""
-        x, y = self._unpack(data)
+        x, y = self.unpack(data)
         n = tf.shape(x)[0]
         seed, first = self.next_step(n)
         with self.training_weights():
             label = self.one_hot(y, n)
             with tf.GradientTape() as generating:
-                fakes = self._fakes(zoo.random.fold_in(seed, 0), first, label, training=True)
-            weights = self.discriminator.trainable_variables
-            with tf.GradientTape() as judging:
-                judging.watch(fakes)
-                logits = self._logits(x, fakes, label, zoo.random.fold_in(seed, 1), first)
-                loss = self._measured(*logits)
-            *gradients, at_fakes = judging.gradient(loss, [*weights, fakes])
-            self.discriminator_optimizer.apply(gradients, weights)
-            factor = -tf.exp(-tf.maximum(logits[1], -60.0))
-            at_fakes *= tf.reshape(factor, [-1] + [1] * len(self.shape))
+                fakes = self.fakes(zoo.random.fold_in(seed, 0), first, label, training=True)
+            at_fakes = self.train_discriminator(x, fakes, label, zoo.random.fold_in(seed, 1), first)
             weights = self.generator.trainable_variables
             gradients = generating.gradient(fakes, weights, output_gradients=at_fakes)
             self.generator_optimizer.apply(gradients, weights)
         return self.get_metrics_result()
 
+    def train_discriminator(self, x, fakes, label, seed, first):
+        """Moves D once.
+
+        Returns:
+          As fakes; the gradient of the generator's mean loss, under D before it moved.
+        """
+        weights = self.discriminator.trainable_variables
+        with tf.GradientTape() as tape:
+            tape.watch(fakes)
+            logits = self.logits(x, fakes, label, seed, first)
+            loss = self.measure(*logits)
+        *gradients, at_fakes = tape.gradient(loss, [*weights, fakes])
+        self.discriminator_optimizer.apply(gradients, weights)
+        factor = -tf.exp(-tf.maximum(logits[1], -60.0))
+        return at_fakes * tf.reshape(factor, [-1] + [1] * len(self.shape))
+
     def test_step(self, data):
         """Measures the losses with the same noise for every batch and at every time."""
-        x, y = self._unpack(data)
-        label, seed = self.one_hot(y, tf.shape(x)[0]), self._seed(0)
-        self._measured(*self._logits(x, self._fakes(seed, 0, label), label))
+        x, y = self.unpack(data)
+        label, seed = self.one_hot(y, tf.shape(x)[0]), self.step_seed(0)
+        self.measure(*self.logits(x, self.fakes(seed, 0, label), label))
         return self.get_metrics_result()
 
     def sample(self, num_samples, seed, labels=None, first=0):
@@ -126,7 +141,7 @@ class AdversarialModel(GenerativeModel):
         Returns:
           float32 [num_samples, height, width, channels], in [0, 1] on the grid of the levels.
         """
-        return self._fakes(seed, first, self.one_hot(labels, num_samples))
+        return self.fakes(seed, first, self.one_hot(labels, num_samples))
 
     def trouble(self, log):
         """Says that the discriminator has won: it is sure, and the generator does not catch up.
@@ -142,14 +157,14 @@ class AdversarialModel(GenerativeModel):
             " more, where it is 0.7 between equals. A smaller learning_rate may help"
         )
 
-    def _fakes(self, seed, first, label, training=False):
+    def fakes(self, seed, first, label, training=False):
         """Generates images on the grid of the levels, one a label: float32 [n, *shape]."""
         z = zoo.random.normal(seed, first, tf.shape(label)[0], (self.latent_dim,))
         x = self.generate(z, label, training=training)
         top = self.levels - 1.0
         return x + tf.stop_gradient(tf.round(x * top) / top - x)
 
-    def _logits(self, x, fakes, label, seed=None, first=0):
+    def logits(self, x, fakes, label, seed=None, first=0):
         """Returns the logits of data and of fakes, float32 [n] each, from one pass."""
         # In turn, so that image and fake k have the same noise on any number of replicas.
         both = tf.stack([self.on_grid(x), fakes], axis=1)
@@ -157,11 +172,13 @@ class AdversarialModel(GenerativeModel):
         logits = self.discriminate(both, tf.repeat(label, 2, axis=0), seed, 2 * first)
         return tf.unstack(tf.reshape(logits, [-1, 2]), axis=1)
 
-    def _measured(self, on_data, on_fakes):
-        """Returns the discriminator's loss, float32 [], having noted both and its accuracy."""
-        loss = tf.nn.softplus(-on_data) + tf.nn.softplus(on_fakes)
-        self.discriminator_loss.update_state(loss)
-        self.generator_loss.update_state(tf.nn.softplus(-on_fakes))
-        right = tf.stack([on_data > 0.0, on_fakes < 0.0])
-        self.accuracy.update_state(tf.cast(right, tf.float32))
-        return tf.reduce_mean(loss)
+    def measure(self, on_data, on_fakes):
+        """Returns the discriminator's mean loss, float32 [], having noted the metrics.
+
+        Its accuracy is the share of pairs of an image and a fake in which it prefers the image.
+        """
+        discriminator_loss, generator_loss = self.objectives(on_data, on_fakes)
+        self.discriminator_loss.update_state(discriminator_loss)
+        self.generator_loss.update_state(generator_loss)
+        self.accuracy.update_state(tf.cast(on_data > on_fakes, tf.float32))
+        return tf.reduce_mean(discriminator_loss)

@@ -170,7 +170,16 @@ class GenerativeModel(keras.Model):
         """
         self.step.assign_add(1)
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        return self._seed(self.step), tf.cast(replica, tf.int32) * n
+        return self.step_seed(self.step), tf.cast(replica, tf.int32) * n
+
+    def step_seed(self, step):
+        """Returns the seed of a step of this run, int32 [2]; an own `test_step` takes that of 0."""
+        return zoo.random.fold_in(tf.zeros([2], tf.int32), self.run_seed, step)
+
+    def unpack(self, data):
+        """Returns (x, labels) of what `train_step` is given; labels are None if unconditional."""
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return x, (y if self.num_classes else None)
 
     def on_grid(self, x):
         """Returns x, float32 [n, *shape], having checked its values: call it where data enters.
@@ -228,7 +237,7 @@ class GenerativeModel(keras.Model):
 
     def train_step(self, data):
         """Does one step of `compute_loss`'s gradient."""
-        x, y = self._unpack(data)
+        x, y = self.unpack(data)
         seed, first = self.next_step(tf.shape(x)[0])
         with self.training_weights():
             with tf.GradientTape() as tape:
@@ -239,19 +248,12 @@ class GenerativeModel(keras.Model):
 
     def test_step(self, data):
         """Measures `compute_loss`, with the same noise for every batch and at every time."""
-        x, y = self._unpack(data)
-        return self._results(x, self.compute_loss(x, y, self._seed(0), 0, training=False))
-
-    def _unpack(self, data):
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return x, (y if self.num_classes else None)
+        x, y = self.unpack(data)
+        return self._results(x, self.compute_loss(x, y, self.step_seed(0), 0, training=False))
 
     def _results(self, x, loss):
         self.loss_tracker.update_state(loss, sample_weight=tf.cast(tf.shape(x)[0], tf.float32))
         return self.get_metrics_result()
-
-    def _seed(self, step):
-        return zoo.random.fold_in(tf.zeros([2], tf.int32), self.run_seed, step)
 
 
 def _after(check):
