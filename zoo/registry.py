@@ -37,10 +37,12 @@ __all__ = [
     "list_models",
     "load",
     "models",
+    "one_line",
     "options",
     "parse_options",
     "pretrained",
     "shipped",
+    "unusable",
 ]
 
 GROUP = "zoo.models"
@@ -188,7 +190,7 @@ def load(name):
     """
     entry = find(name)
     if entry.problem:
-        raise _unusable(entry, entry.problem)
+        raise unusable(entry, entry.problem)
 
     from zoo.model import GenerativeModel
 
@@ -202,18 +204,39 @@ def load(name):
             else:
                 module = importlib.import_module(module_name)
     except KeyboardInterrupt:
-        print(_unusable(entry, "its import was interrupted."), file=sys.stderr)
+        print(unusable(entry, "its import was interrupted."), file=sys.stderr)
         raise
     except BaseException as error:  # SystemExit, and whatever else a plugin makes up
         path = module_name if entry.package is None else str(_module_file(module_name))
-        raise _unusable(entry, f"its import failed: {_one_line(error, path)}.") from error
+        raise unusable(entry, f"its import failed: {one_line(error, path)}.") from error
 
     found = getattr(module, class_name, None)
     if not (isinstance(found, type) and issubclass(found, GenerativeModel)):
-        raise _unusable(
+        raise unusable(
             entry, f"{class_name} must be a subclass of zoo.GenerativeModel. Received: {found!r}."
         )
     return found
+
+
+def unusable(entry, problem):
+    """Returns the error that says why a model cannot be used, and how to remove it."""
+    if entry.package is None:
+        return InputError(f"{entry.value} cannot be used: {problem}")
+    return ArtefactError(
+        f"The model {entry.name} of {entry.package} {entry.version} cannot be used: {problem}"
+        f" To remove it: pip uninstall {entry.package}"
+    )
+
+
+def one_line(error, path):
+    """Says what was raised, and where: in the file `path` if it was there, else at the end."""
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((frame for frame in reversed(frames) if frame.filename == path), frames[-1])
+    where = f"{frame.filename}:{frame.lineno}"
+    if isinstance(error, SyntaxError):
+        where = f"{error.filename}:{error.lineno}"
+        error = SyntaxError(error.msg)
+    return f"{type(error).__name__}: {_clean(error)} ({where})"
 
 
 def create(name, **values):
@@ -493,26 +516,6 @@ def _import_file(path):
     if folder not in sys.path:
         sys.path.append(folder)  # for imports inside functions; last, so that it hides nothing
     return module
-
-
-def _unusable(entry, problem):
-    if entry.package is None:
-        return InputError(f"{entry.value} cannot be used: {problem}")
-    return ArtefactError(
-        f"The model {entry.name} of {entry.package} {entry.version} cannot be used: {problem}"
-        f" To remove it: pip uninstall {entry.package}"
-    )
-
-
-def _one_line(error, path):
-    """Says what was raised, and where: in the file `path` if it was there, else at the end."""
-    frames = traceback.extract_tb(error.__traceback__)
-    frame = next((frame for frame in reversed(frames) if frame.filename == path), frames[-1])
-    where = f"{frame.filename}:{frame.lineno}"
-    if isinstance(error, SyntaxError):
-        where = f"{error.filename}:{error.lineno}"
-        error = SyntaxError(error.msg)
-    return f"{type(error).__name__}: {_clean(error)} ({where})"
 
 
 def _meanings(doc):

@@ -346,16 +346,18 @@ def as_seed(seed):
 
 def sampler(model):
     """Returns a function (n, seed, first=0) -> n samples, of all labels in turn, traced once."""
+    signature = [tf.TensorSpec(shape, tf.int32) for shape in ([], [2], [None], [])]
 
-    @tf.function(autograph=False, reduce_retracing=True)
+    @tf.function(input_signature=signature, autograph=False)
     def draw(n, seed, labels, first):
         return model.sample(n, seed, labels=labels if model.num_classes else None, first=first)
 
+    # Called as it is, TensorFlow takes the samplers of many models for one that is traced again.
+    draw = draw.get_concrete_function()
+
     def sample(n, seed, first=0):
         labels = np.arange(first, first + n, dtype=np.int32) % max(1, model.num_classes)
-        return draw(
-            tf.constant(n), tf.constant(as_seed(seed)), tf.constant(labels), tf.constant(first)
-        ).numpy()
+        return draw(*map(tf.constant, (n, as_seed(seed), labels, first))).numpy()
 
     return sample
 

@@ -35,6 +35,9 @@ VERBS = (
     "features",
     "export",
     "data",
+    "check",
+    "plugins",
+    "new-plugin",
 )
 
 _SOURCE = ("name", "size", "binarize")  # of `zoo.load_dataset`
@@ -173,7 +176,7 @@ class _Program(click.Group):
 
     def get_command(self, ctx, cmd_name):
         if cmd_name in VERBS:
-            return importlib.import_module(f"zoo.commands.{cmd_name}").command
+            return importlib.import_module(f"zoo.commands.{cmd_name.replace('-', '_')}").command
 
     def main(self, *args, **settings):
         # Read when TensorFlow is imported. A GPU is shared with the process that checks an export.

@@ -1,0 +1,107 @@
+"""docs/plugins.md: every command on it runs, in a fresh environment, and every snippet is true."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "plugins.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """A new virtual environment that sees the packages of this one, as variables of a process."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=True)
+    site = sysconfig.get_path("purelib", vars={"base": str(folder)})
+    here = sysconfig.get_path("purelib")
+    Path(site, "here.pth").write_text(f"import site; site.addsitedir({here!r})\n")
+    for name, start in (
+        ("zoo", "from zoo.commands import main; main()"),
+        ("pytest", "import pytest; raise SystemExit(pytest.console_main())"),
+    ):
+        script = folder / "bin" / name
+        script.write_text(f"#!{folder}/bin/python\n{start}\n")
+        script.chmod(0o755)
+    path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_INDEX": "1"}
+
+
+@pytest.fixture(scope="module")
+def outputs(environment, tmp_path_factory):
+    """Runs all commands of the page in one shell: a dict from each to what it printed."""
+    commands = [line for block in blocks("sh") for line in block.splitlines()]
+    script = "".join(f"echo '>>> {line.replace(chr(39), '')}'\n{line}\n" for line in commands)
+    folder = tmp_path_factory.mktemp("page")
+    done = subprocess.run(
+        ["bash", "-e", "-c", script],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    said = re.split(r"^>>> (.*)\n", done.stdout, flags=re.MULTILINE)[1:]
+    return folder / "zoo-mine", dict(zip(said[::2], said[1::2], strict=True))
+
+
+def test_every_command_of_the_page_does_what_it_says(outputs):
+    folder, said = outputs
+    assert re.search(r"^mine +autoregressive +zoo-mine", said["zoo list"], re.MULTILINE)
+    assert (folder / "runs" / "first" / "saved_model" / "card.json").is_file()
+    assert re.search(
+        r"^\d+ checks ran, .*binary: 0 failed\.$", said["zoo check mine"], re.MULTILINE
+    )
+    assert re.search(r"\b(\d\d) passed", said["pytest"])
+    assert (folder / "samples.png").stat().st_size > 1000
+    (wheel,) = (folder / "dist").glob("*.whl")
+    assert wheel.name == "zoo_mine-0.1.0-py3-none-any.whl"
+    assert re.search(r"^zoo-mine +0.1.0 +mine +ready$", said["zoo plugins"], re.MULTILINE)
+    assert re.search(
+        r"^zoo-mine +0.1.0 +mine +imported$", said["zoo plugins --import"], re.MULTILINE
+    )
+    assert "mine" not in said["ZOO_PLUGINS= zoo list"]
+
+
+def test_the_wheel_works_in_a_fresh_environment(outputs, tmp_path):
+    folder, _ = outputs
+    (wheel,) = (folder / "dist").glob("*.whl")
+    site = tmp_path / "site"
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", site, wheel]
+    subprocess.run(install, check=True)
+    shutil.copytree(folder / "tests", tmp_path / "tests")
+    told = dict(cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(site)}, check=True)
+    sample = "from zoo.commands import main; main()"
+    subprocess.run([sys.executable, "-P", "-c", sample, "sample", "mine", "-o", "a.png"], **told)
+    assert (tmp_path / "a.png").stat().st_size > 1000
+    subprocess.run([sys.executable, "-P", "-m", "pytest", "-q", "tests"], **told)
+
+
+def test_every_snippet_is_of_the_package_that_the_page_makes(outputs):
+    folder, _ = outputs
+    files = [path.read_text() for path in folder.rglob("*.py")]
+    assert len(blocks("python")) >= 4
+    for snippet in blocks("python"):
+        assert any(snippet in text for text in files), snippet
+
+
+def test_every_file_that_the_page_names_is_there():
+    for name in re.findall(r"\]\((\.\./[^)]*)\)", PAGE):
+        assert (ROOT / "docs" / name).is_file(), name
+
+
+def test_the_model_is_short(outputs):
+    folder, _ = outputs
+    assert len((folder / "zoo_mine" / "model.py").read_text().splitlines()) < 60

@@ -1,0 +1,19 @@
+"""What every model of the zoo keeps, and the likelihood against an independent number."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import zoo
+from zoo_example.model import Example
+
+test_conformance = zoo.testing.conformance(Example)
+
+
+def test_the_probabilities_of_all_images_sum_to_one():
+    model = Example((2, 2, 1))
+    model.set_weights([np.random.default_rng(1).normal(size=w.shape) for w in model.get_weights()])
+    images = np.array([*itertools.product([0.0, 1.0], repeat=4)], np.float32)
+    log_prob = model.log_prob(tf.constant(images.reshape(16, 2, 2, 1)), seed=None)
+    assert np.exp(log_prob).sum() == pytest.approx(1.0, abs=1e-5)

@@ -1,0 +1,1 @@
+"""The model `example`, for the model zoo `zoo`."""

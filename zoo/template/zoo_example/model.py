@@ -1,0 +1,56 @@
+"""Example: each pixel is a logistic regression on the pixels before it.
+
+    p(x) = prod_d Bernoulli(x_d; sigmoid(b_d + sum_{j<d} W_jd x_j))
+
+Family: autoregressive
+Source: Frey, Graphical models for machine learning and digital communication, MIT Press 1998.
+"""
+
+import keras
+import tensorflow as tf
+import zoo
+
+ZOO_API = 1
+
+
+class Example(zoo.GenerativeModel):
+    """A fully visible sigmoid belief network, of binary images."""
+
+    recipe = dict(data="mnist_binary", epochs=10, batch_size=100)
+    log_prob_kind = "exact"
+
+    def __init__(self, shape: tuple[int, int, int], levels: int = 2):
+        super().__init__(shape, levels)
+        if levels != 2:
+            raise ValueError(f"Expected binary images: add --binarize. Received: {levels=}")
+        self.size = shape[0] * shape[1] * shape[2]
+        self.kernel = self.add_weight(shape=(self.size, self.size), initializer="zeros")  # W
+        self.bias = self.add_weight(shape=(self.size,), initializer="zeros")
+        self.build()
+
+    def compile(self, total_steps=None):
+        super().compile(keras.optimizers.Adam(3e-3))
+
+    def compute_loss(self, x, y, seed, first, training=False):
+        return -tf.reduce_mean(self.log_prob(x, seed, y, first))
+
+    def log_prob(self, x, seed, labels=None, first=0):
+        """Returns log p(x) in nats, float32 [n]."""
+        self.one_hot(labels, 0)  # refuses labels
+        x = tf.reshape(self.on_grid(x), [-1, self.size])
+        before = tf.linalg.set_diag(tf.linalg.band_part(self.kernel, 0, -1), tf.zeros([self.size]))
+        logits = tf.matmul(x, before) + self.bias
+        return -tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(x, logits), axis=1)
+
+    def sample(self, num_samples, seed, labels=None, first=0):
+        """Draws images, float32 [num_samples, *shape]; image k depends on (seed, first + k)."""
+        self.one_hot(labels, 0)
+        u = zoo.random.uniform(seed, first, num_samples, (self.size,))
+
+        def draw(d, x):  # of which pixel d and those after it are 0
+            logit = tf.matmul(x, self.kernel[:, d : d + 1]) + self.bias[d]  # [n, 1]
+            drawn = tf.cast(u[:, d : d + 1] < tf.sigmoid(logit), tf.float32)
+            return d + 1, x + drawn * tf.one_hot(d, self.size)
+
+        _, x = tf.while_loop(lambda d, x: d < self.size, draw, [0, tf.zeros_like(u)])
+        return tf.reshape(x, (num_samples, *self.shape))
