@@ -240,3 +240,14 @@ def test_kinds_and_checks_apply_by_what_the_model_can_do():
     assert all("resume_is_bit_equal" in subject.checks() for subject in found.values())
     assert [subject.kind for subject in subjects(Duel) if not subject.refusal] == ["binary"]
     assert "loss_falls" not in subjects(Duel)[0].checks()
+
+
+def test_known_failures_are_strict_and_named_as_tests_are():
+    known = {"binary-loss_falls": "it climbs"}
+    (mark,) = zoo.testing.conformance(ClimbsTheLoss, known_failures=known).pytestmark
+    marked = {case.id: case.marks for case in mark.args[1]}
+    ((xfail,), *others) = [marks for marks in marked.values() if marks]
+    assert marked["binary-loss_falls"][0] is xfail
+    assert (others, xfail.kwargs) == ([], {"reason": "it climbs", "strict": True})
+    with pytest.raises(ConformanceError, match="no checks of the names binary-los_falls"):
+        zoo.testing.conformance(Duel, known_failures={"binary-los_falls": "a slip"})

@@ -79,12 +79,12 @@ def subjects(cls, **options):
     """Returns a `Subject` for each of KINDS.
 
     Raises:
-      ConformanceError: if the model refuses all.
+      ConformanceError: if the model refuses all, or fails otherwise than by ValueError.
     """
     found = [Subject(cls, kind, options) for kind in KINDS]
     taken = [subject for subject in found if not subject.refusal]
-    reasons = "".join(f"\n{subject.kind}: {subject.refusal}" for subject in found)
-    _require(taken, f"{cls.__name__} takes none of the kinds of data:{reasons}")
+    reasons = "; ".join(f"{subject.kind}: {subject.refusal}" for subject in found)
+    _require(taken, f"{cls.__name__} takes none of the kinds of data. {reasons}")
     taken[0].is_first = True
     return found
 
@@ -112,6 +112,9 @@ class Subject:
             self.create()
         except ValueError as error:
             return str(error)
+        except Exception as error:
+            what = f"{self.cls.__name__} cannot be made for {self.kind} data"
+            raise ConformanceError(f"{what}: {type(error).__name__}: {error}") from error
         return ""
 
     def checks(self):

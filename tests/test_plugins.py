@@ -1,0 +1,194 @@
+"""Plugins as their users meet them: many, broken, hostile; the doctor; the checks; a new one."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from shell import TESTS, assert_refused, here
+
+from zoo import registry, testing
+from zoo.commands import plugins
+
+TOYS = f"{TESTS / 'toys.py'}"
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Returns a function that puts a distribution on the path, of this process and children."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    def write(package, model, code):
+        module = f"{package.replace('-', '_')}_module"
+        info = tmp_path / f"{package.replace('-', '_')}-1.0.dist-info"
+        info.mkdir()
+        (info / "entry_points.txt").write_text(f"[zoo.models]\n{model} = {module}:Model\n")
+        (tmp_path / f"{module}.py").write_text(code)
+
+    return write
+
+
+def test_a_hundred_plugins_are_listed_and_none_is_run(install, tmp_path):
+    ran = tmp_path / "ran"
+    for i in range(100):
+        code = f'"""Model {i}.\n\nFamily: many\n"""\nZOO_API = 1\nopen({str(ran)!r}, "a")\n'
+        install(f"zoo-many{i}", f"many{i}", f"{code}import tensorflow\n")
+    program = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print('heavy', 'tensorflow' in sys.modules))\n"
+        "from zoo.commands import main; main(['list'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert len(re.findall(r"^many\d+ +many +zoo-many\d+ .*Model \d+\.$", done.stdout, re.M)) == 100
+    assert done.stdout.endswith("heavy False\n")
+    assert not ran.exists()
+
+
+def test_the_doctor_says_what_is_wrong_and_what_mends_it(install):
+    install("zoo-good", "good", "ZOO_API = 1\nraise SystemExit")
+    install("zoo-old", "old", "ZOO_API = 0")
+    install("zoo-thief", "vae", "ZOO_API = 1")
+    install("zoo-a", "twin", "ZOO_API = 1")
+    install("zoo-b", "twin", "ZOO_API = 1")
+    result = here("plugins")
+    rows = {tuple(line.split()[:4]) for line in result.stdout.splitlines()}
+    assert {
+        ("keras-genzoo", registry.find("vae").version, "vae", "ready"),
+        ("zoo-good", "1.0", "good", "ready"),
+        ("zoo-old", "1.0", "old", "cannot"),
+        ("zoo-thief", "1.0", "zoo-thief:vae", "ready"),
+        ("zoo-a", "1.0", "zoo-a:twin", "ready"),
+    } <= rows
+    assert result.returncode == 3
+    *_, clash, twins, old, error = result.stderr.splitlines()
+    for line, parts in (
+        (twins, ("vae is the model of keras-genzoo", "zoo-thief:vae")),
+        (clash, ("twin is the name of a model in zoo-a and zoo-b", "Write zoo-a:twin or")),
+        (old, ("old of zoo-old 1.0", "zoo API 0", "pip install -U", "pip uninstall zoo-old")),
+        (error, ("Error: 1 of", "cannot be used")),
+    ):
+        assert all(part in line for part in parts)
+
+
+def test_the_doctor_says_that_plugins_are_switched_off(install, monkeypatch):
+    install("zoo-old", "old", "ZOO_API = 0")
+    monkeypatch.setenv("ZOO_PLUGINS", "")
+    result = here("plugins")
+    assert (result.returncode, "zoo-old" in result.stdout) == (0, False)
+    assert "switched off by ZOO_PLUGINS=" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "trouble"),
+    [
+        (
+            "import zoo\nprint('noise')\nclass Model(zoo.GenerativeModel): pass\n"
+            "import threading, time\nthreading.Thread(target=time.sleep, args=[900]).start()",
+            "",
+        ),
+        ("raise SystemExit(0)", "its import failed: SystemExit: 0"),
+        ("import os; os._exit(0)", "its import ended the process with exit code 0"),
+        ("import os; os.kill(os.getpid(), 9)", "its import ended the process with exit code -9"),
+    ],
+)
+def test_the_doctor_imports_a_model_in_a_process_of_its_own(install, code, trouble):
+    install("zoo-odd", "odd", f"ZOO_API = 1\n{code}")
+    said = plugins.import_trouble("odd")
+    assert trouble in said
+    assert bool(said) == bool(trouble)
+    assert "pip uninstall zoo-odd" in said or not trouble
+
+
+def test_the_doctor_ends_a_model_that_hangs(install, tmp_path, monkeypatch):
+    monkeypatch.setattr(plugins, "IMPORT_SECONDS", 15)
+    child = tmp_path / "child"
+    install(
+        "zoo-hang",
+        "hang",
+        "import subprocess, time\nZOO_API = 1\n"
+        f"open({str(child)!r}, 'w').write(str(subprocess.Popen(['sleep', '900']).pid))\n"
+        "time.sleep(900)",
+    )
+    assert "its import took more than 15 seconds" in plugins.import_trouble("hang")
+    if child.exists():  # on a machine that is quick enough to get there
+        status = Path("/proc", child.read_text(), "stat")
+        assert not status.exists() or status.read_text().rpartition(") ")[2][0] == "Z"
+
+
+def test_check_counts_what_ran():
+    result = here("check", f"{TOYS}:Duel")
+    assert (result.returncode, result.stderr) == (0, "")
+    *rows, last = result.stdout.splitlines()
+    ran = [row.split()[1] for row in rows if row.endswith("passed")]
+    (subject,) = [s for s in testing.subjects(registry.load(f"{TOYS}:Duel")) if not s.refusal]
+    assert ran == subject.checks()
+    assert last == f"{len(ran)} checks ran, on data that are binary: 0 failed."
+    assert "colour      left out: Duel is for binary images" in result.stdout
+    assert "conditional left out: the constructor has no num_classes" in result.stdout
+
+
+def test_check_names_what_failed(tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        f"import sys\nsys.path.insert(0, {str(TESTS)!r})\nfrom toys import Duel\n\n\n"
+        "class Mine(Duel):\n    recipe = {}\n\n"
+        "    def test_step(self, data):\n        return 1 // 0\n\n"
+        "    def get_config(self):\n        raise KeyError('two\\nlines')\n"
+    )
+    result = here("check", f"{mine}:Mine")
+    assert_refused(result, 3, "Mine does not keep what every model of the zoo keeps")
+    assert re.search(r"binary +contract +FAILED: recipe\['data'\] must be a str", result.stdout)
+    failed = r"config_round_trip +FAILED: KeyError: 'two\\nlines' \(.*mine.py:13\)"
+    assert re.search(failed, result.stdout)
+    assert re.search(r": [2-9] failed\.$", result.stdout)
+
+
+def test_check_of_a_model_that_takes_nothing_fails(tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "import zoo\nclass Mine(zoo.GenerativeModel):\n"
+        "    def __init__(self, shape: tuple[int, int, int], levels: int = 2):\n"
+        "        raise ValueError('nothing is good enough')\n"
+        "class Loose(zoo.GenerativeModel):\n    def __init__(self, shape): pass\n"
+    )
+    loose = "Loose cannot be made for binary data: TypeError: got an unexpected keyword argument"
+    assert_refused(here("check", f"{mine}:Loose"), 3, loose)
+    assert_refused(here("check", f"{mine}:Mine"), 3, "takes none of the kinds of data")
+    assert_refused(here("check", f"{TOYS}:Duel", "--set", "width=3"), 2, "no option 'width'")
+    assert_refused(here("check", "vea"), 2, "Did you mean vae?")
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("vae", ("vae is a model of keras-genzoo", "Choose another name")),
+        ("Mine", ("small letters, digits and dashes", "Received: Mine")),
+        ("../mine", ("small letters",)),
+        ("none", ("that Python has not taken",)),
+        ("taken", ("zoo-taken cannot be made: File exists",)),
+    ],
+)
+def test_names_that_a_new_plugin_cannot_have(tmp_path, name, parts):
+    (tmp_path / "zoo-taken").mkdir()
+    (tmp_path / "zoo-taken" / "precious").touch()
+    assert_refused(here("new-plugin", name, cwd=tmp_path), 2, *parts)
+    assert [path.name for path in tmp_path.rglob("*")] == ["zoo-taken", "precious"]
+
+
+def test_a_new_plugin_has_its_name_everywhere(tmp_path):
+    result = here("new-plugin", "wave-net", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    folder = tmp_path / "zoo-wave-net"
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.*")}
+    for name in ("zoo_wave_net/model.py", "tests/test_model.py", ".github/workflows/test.yml"):
+        assert files[name].is_file()
+    pyproject = (folder / "pyproject.toml").read_text()
+    assert 'wave-net = "zoo_wave_net.model:WaveNet"' in pyproject
+    texts = [path.read_text() for path in folder.rglob("*") if path.is_file()]
+    assert not any("example" in text.lower() for text in texts)
+    cls = registry.load(f"{files['zoo_wave_net/model.py']}:WaveNet")
+    assert cls((2, 2, 1)).built
