@@ -50,12 +50,16 @@ def test_scores_of_equal_protocols_are_one_row():
 def test_a_model_that_is_in_no_row_is_named():
     rows, reasons = compare({"A": [score()], "B": [score()], "C": [score(count=20)]})
     assert len(rows) == 1
-    assert reasons == [
-        "frechet_distance of C and A is not compared: they differ in count (20 | 10)."
-    ]
+    assert reasons == ["frechet_distance of C and A not compared: they differ in count (20 | 10)."]
     rows, reasons = compare({"A": [score()], "B": [score(count=20)], "C": [score(count=30)]})
     assert rows == []
     assert [reason.split()[2:5:2] for reason in reasons] == [["A", "B"], ["C", "A"]]
+
+
+def test_what_is_not_compared_for_one_reason_is_one_line():
+    a, b = ([score(count=count), score("coverage", count=count)] for count in (10, 20))
+    _, [reason] = compare({"A": a, "B": b})
+    assert reason.startswith("frechet_distance, coverage of A and B not compared: they differ in c")
 
 
 def test_other_images_of_one_name_are_told_apart():
@@ -85,7 +89,7 @@ def test_scores_of_other_protocols_are_not_and_the_nearest_tell_why():
     far, near = score(count=20, split="train"), score(count=20)
     rows, [reason] = compare({"A": [far, near], "B": [score()]})
     assert rows == []
-    assert reason == "frechet_distance of A and B is not compared: they differ in count (20 | 10)."
+    assert reason == "frechet_distance of A and B not compared: they differ in count (20 | 10)."
 
 
 def test_a_likelihood_is_not_compared_with_a_bound():

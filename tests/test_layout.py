@@ -19,6 +19,17 @@ FOR_MODELS = {
     "raster",
     "schedules",
 }
+PUBLIC = {
+    "API_VERSION",
+    "GenerativeModel",
+    "adversarial",
+    "distributions",
+    "layers",
+    "random",
+    "raster",
+    "schedules",
+    "testing",
+}
 MAY_IMPORT = {
     "adversarial": {"model", "random", "schedules"},
     "checkpoints": {"errors"},
@@ -81,7 +92,7 @@ def modules(*skip):
             yield pytest.param(part, path, id=path.relative_to(ROOT).as_posix())
 
 
-@pytest.mark.parametrize(("part", "path"), [*modules("__init__", "commands")])
+@pytest.mark.parametrize(("part", "path"), [*modules("__init__", "commands", "template")])
 def test_who_imports_whom(part, path):
     found = {*imported(ast.parse(path.read_text()))} - {"API_VERSION"}
     assert found <= MAY_IMPORT[part]
@@ -94,6 +105,15 @@ def test_commands_import_the_rest_inside_functions(path):
     body = ast.parse(path.read_text()).body
     top = ast.Module([node for node in body if isinstance(node, ast.Import | ast.ImportFrom)], [])
     assert {*imported(top)} <= {"commands", "errors"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [ROOT / "zoo/template/zoo_example/model.py", *sorted((ROOT / "plugins").glob("*/zoo_*/*.py"))],
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
+)
+def test_plugins_import_what_is_public_alone(path):
+    assert {*imported(ast.parse(path.read_text()))} <= PUBLIC
 
 
 def test_readme_and_ci_run_the_same_command():

@@ -173,10 +173,13 @@ def test_runs_lists_what_is_finished_resumable_and_damaged(tmp_path):
     description = json.loads((tmp_path / "done/run.json").read_text())
     description["recipe"]["epochs"] += 1
     (tmp_path / "longer" / "run.json").write_text(json.dumps(description))
-    for name in ("half", "harmed", "torn"):
+    for name in ("half", "harmed", "judged", "torn"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "run.json").write_bytes((tmp_path / "done/run.json").read_bytes())
     (tmp_path / "harmed" / "run.json").write_text('{"recipe": {}}')
+    (tmp_path / "judged" / "metrics.jsonl").write_text(
+        '{"epoch": 1, "frechet_distance": 0.5}\n{"epoch": 2}\n'
+    )
     (tmp_path / "torn" / "metrics.jsonl").write_text("x\n{}\n")
     result = here("runs", tmp_path)
     rows = [line.split() for line in result.stdout.splitlines()]
@@ -186,11 +189,13 @@ def test_runs_lists_what_is_finished_resumable_and_damaged(tmp_path):
         "done": "finished",
         "half": "resumable",
         "harmed": "damaged",
+        "judged": "resumable",
         "longer": "resumable",
         "torn": "damaged",
     }
     assert rows[1][3:5] == [f"{EPOCHS}/{EPOCHS}", str(EPOCHS * STEPS)]
     assert rows[2][3:5] == ["0/4", "-"]
+    assert rows[4][3:8] == ["2/4", "-", "-", "0.5", "(Fréchet)"]
     found = json.loads(here("runs", tmp_path, "--json").stdout)
     assert [row["state"] for row in found] == [row[-1] for row in rows[1:]]
     last = json.loads((tmp_path / "done/metrics.jsonl").read_text().splitlines()[-1])

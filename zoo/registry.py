@@ -321,7 +321,7 @@ def parse_options(cls, settings):
     Raises:
       InputError: if a name is unknown or comes from the dataset, or a value has the wrong type.
     """
-    known = {option.name: option for option in options(cls)}
+    known = {option.name: option for option in options(cls) if option.name not in FROM_DATA}
     values = {}
     for setting in settings:
         name, equals, text = (part.strip() for part in setting.partition("="))
@@ -336,17 +336,20 @@ def parse_options(cls, settings):
     return values
 
 
-def pretrained():
+def pretrained(among=None):
     """Finds the pretrained models that came with the models, without importing any.
 
     A package has them in its folder saved_models, as <name of the entry point>-<dataset>.
+
+    Args:
+      among: what `models` returned, where it has been asked already.
 
     Returns:
       A dict from `Entry` to a dict from tag to the folder of its SavedModel. A tag is what to type
       for the model, as of `models`, and the dataset: "vae-mnist_binary".
     """
     found = {}
-    for name, entry in models().items():
+    for name, entry in (among or models()).items():
         cards = (card for folder in _saved_models(entry) for card in folder.glob("*/card.json"))
         for card in sorted(cards):
             model, _, data = card.parent.name.rpartition("-")

@@ -11,8 +11,9 @@ def command(as_json):
     """List the models that are installed."""
     from zoo import registry
 
-    shipped = registry.pretrained()
-    rows = [(name, entry, [*shipped.get(entry, {})]) for name, entry in registry.models().items()]
+    models = registry.models()
+    shipped = registry.pretrained(models)
+    rows = [(name, entry, [*shipped.get(entry, {})]) for name, entry in models.items()]
     if as_json:
         import json
         from dataclasses import asdict

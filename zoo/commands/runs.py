@@ -20,8 +20,11 @@ def command(folder, as_json):
         click.echo(f"No runs in {folder}. Start one with: zoo train NAME", err=True)
     else:
         head = ("RUN", "MODEL", "DATA", "EPOCH", "STEP", "LOSS", "VALIDATION", "STATE")
-        keys = ("run", "model", "data", "epoch", "step", "loss", "val_loss", "state")
-        print_table([head, *([_text(run[key]) for key in keys] for run in found)])
+        keys = ("run", "model", "data", "epoch", "step", "loss")
+        rows = (
+            [*(_text(run[key]) for key in keys), _validation(run), run["state"]] for run in found
+        )
+        print_table([head, *rows])
 
 
 def _describe(run):
@@ -30,13 +33,16 @@ def _describe(run):
     from zoo.errors import ZooError
     from zoo.runs import read_metrics, read_run
 
-    row = dict.fromkeys(("model", "data", "epoch", "step", "loss", "val_loss"))
+    scores = ("loss", "val_loss", "frechet_distance")
+    row = dict.fromkeys(("model", "data", "epoch", "step", *scores))
     row |= {"run": str(run), "state": "damaged"}
     try:
         recipe = read_run(run)["recipe"]
-        last = (read_metrics(run) or [{"epoch": 0}])[-1]
+        log = read_metrics(run) or [{"epoch": 0}]
     except ZooError:
         return row
+    last = log[-1]
+    looks = [line["frechet_distance"] for line in log if "frechet_distance" in line]
     done = last["epoch"] == recipe["epochs"] and (run / "saved_model" / "card.json").exists()
     steps = [name.removeprefix("step-") for name in checkpoints.sealed(run / "checkpoints")]
     return row | {
@@ -46,8 +52,15 @@ def _describe(run):
         "step": max((int(step) for step in steps if step.isdecimal()), default=None),
         "loss": last.get("loss"),
         "val_loss": last.get("val_loss"),
+        "frechet_distance": looks[-1] if looks else None,
         "state": "finished" if done else "resumable",
     }
+
+
+def _validation(run):
+    if run["frechet_distance"] is None:
+        return _text(run["val_loss"])
+    return f"{run['frechet_distance']:.4g} (Fréchet)"
 
 
 def _text(value):

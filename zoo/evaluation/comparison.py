@@ -30,9 +30,10 @@ def compare(scores):
 
     Returns:
       (rows, reasons): each row a dict from the names of two models or more to their scores, of one
-      metric and protocol; and a str for each model that has a quantity and is in no row of it.
+      metric and protocol; and a str for all quantities that a model has, is in no row of, and does
+      not share with another for the same reason.
     """
-    rows, reasons = [], []
+    rows, reasons = [], {}
     for of in dict.fromkeys(quantity(s) for some in scores.values() for s in some):
         have = {name: [s for s in some if quantity(s) == of] for name, some in scores.items()}
         have = {name: some for name, some in have.items() if some}
@@ -52,10 +53,11 @@ def compare(scores):
             other, parts = _nearest(name, have)
             if (other, name) not in told:
                 told.add((name, other))
-                reasons.append(
-                    f"{of} of {name} and {other} is not compared: they differ in {parts}."
-                )
-    return rows, reasons
+                reasons.setdefault((name, other, parts), []).append(of)
+    return rows, [
+        f"{', '.join(quantities)} of {name} and {other} not compared: they differ in {parts}."
+        for (name, other, parts), quantities in reasons.items()
+    ]
 
 
 def differences(*scores):
