@@ -1,4 +1,4 @@
-"""Writes the table of pretrained models in README.md, from their cards.
+"""Writes the tables of pretrained models in README.md and those of the plugins, from their cards.
 
 python docs/models.py
 """
@@ -6,41 +6,48 @@ python docs/models.py
 import sys
 from pathlib import Path
 
-from zoo import registry, saving, training
+from zoo import saving, training
 from zoo.commands.evaluate import cells
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- of the cards, by docs/models.py -->\n", "<!-- end -->\n"
 HEAD = "| | pretrained | command | parameters | score | training | an image |\n"
 RULE = "|---|---|---|---|---|---|---|\n"
-SHOWN = ("log_likelihood", "elbo", "iw_bound", "frechet_distance", "coverage")
+SHOWN = ("log_likelihood", "elbo", "iw_bound", "lower_bound", "frechet_distance", "coverage")
 
 
 def main():
-    head, begin, rest = README.read_text().partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not (begin and end):
-        sys.exit(f"Expected {BEGIN.strip()} and {END.strip()} in {README}.")
-    rows = table()
-    if rows == HEAD + RULE:
-        sys.exit(f"Expected pretrained models beside {README}.")
-    README.write_text(head + BEGIN + rows + END + tail)
+    for readme in readmes():
+        head, begin, rest = readme.read_text().partition(BEGIN)
+        _, end, tail = rest.partition(END)
+        if not (begin and end):
+            sys.exit(f"Expected {BEGIN.strip()} and {END.strip()} in {readme}.")
+        readme.write_text(head + BEGIN + table(readme) + END + tail)
 
 
-def table():
-    rows = [HEAD, RULE]
-    for tags in registry.pretrained().values():
-        here = {t: folder for t, folder in tags.items() if folder.is_relative_to(README.parent)}
-        rows += [row(tag, folder) for tag, folder in here.items()]
-    return "".join(rows)
+def readmes():
+    """Lists the README.md of each distribution that has pretrained models."""
+    found = [ROOT / "README.md", *sorted(ROOT.glob("plugins/*/README.md"))]
+    return [readme for readme in found if models(readme)]
 
 
-def row(tag, folder):
+def models(readme):
+    """Lists the folders of the pretrained models of a README's distribution."""
+    places = ("saved_models", "zoo_*/saved_models")
+    pictures = [p for at in places for p in readme.parent.glob(f"{at}/*/samples.png")]
+    return sorted(picture.parent for picture in pictures)
+
+
+def table(readme):
+    return "".join([HEAD, RULE, *(row(folder, readme.parent) for folder in models(readme))])
+
+
+def row(folder, root):
+    where = folder.relative_to(root)
     card = saving.read_card(folder)
-    picture = f'<img src="{folder.relative_to(README.parent)}/samples.png" width="96" alt="">'
     parts = [
-        picture,
-        f"[`{tag}`]({folder.relative_to(README.parent)}/card.json)",
+        f'<img src="{where}/samples.png" width="96" alt="">',
+        f"[`{folder.name}`]({where}/card.json)",
         "<br>".join(f"`{line}`" for line in [card["command"], *card.get("extended_by", [])]),
         f"{card['parameters']:,}",
         "<br>".join(scores(card)),

@@ -192,3 +192,18 @@ def test_a_new_plugin_has_its_name_everywhere(tmp_path):
     assert not any("example" in text.lower() for text in texts)
     cls = registry.load(f"{files['zoo_wave_net/model.py']}:WaveNet")
     assert cls((2, 2, 1)).built
+
+
+@pytest.mark.parametrize(
+    "folder", sorted((TESTS.parent / "plugins").glob("zoo-*")), ids=lambda path: path.name
+)
+def test_a_first_party_plugin_installs_and_describes_its_models(folder, tmp_path, monkeypatch):
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "-q"]
+    options = ["--no-deps", "--no-build-isolation", "--target", tmp_path]
+    subprocess.run([*pip, *options, folder], check=True)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = [entry for entry in registry.entries() if entry.package == folder.name]
+    assert found
+    for entry in found:
+        assert entry.problem is None
+        assert all((entry.version, entry.summary, entry.family, entry.source))
