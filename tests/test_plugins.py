@@ -103,6 +103,20 @@ def test_the_doctor_imports_a_model_in_a_process_of_its_own(install, code, troub
     assert "pip uninstall zoo-odd" in said or not trouble
 
 
+def test_the_doctor_imports_nothing_of_the_current_folder(install, tmp_path, monkeypatch):
+    install("zoo-whole", "whole", "import zoo\nZOO_API = 1\nclass Model(zoo.GenerativeModel): pass")
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "random.py").write_text("1 / 0")
+    monkeypatch.chdir(tmp_path / "work")
+    assert plugins.import_trouble("whole") == ""
+
+
+def test_the_doctor_says_why_tensorflow_cannot_be_imported(install, tmp_path):
+    install("zoo-whole", "whole", "ZOO_API = 1")
+    (tmp_path / "tensorflow.py").write_text("raise ImportError('libcudart.so.12')")
+    assert "its import failed: ImportError: libcudart.so.12" in plugins.import_trouble("whole")
+
+
 def test_the_doctor_ends_a_model_that_hangs(install, tmp_path, monkeypatch):
     monkeypatch.setattr(plugins, "IMPORT_SECONDS", 15)
     child = tmp_path / "child"
@@ -154,9 +168,15 @@ def test_check_of_a_model_that_takes_nothing_fails(tmp_path):
         "    def __init__(self, shape: tuple[int, int, int], levels: int = 2):\n"
         "        raise ValueError('nothing is good enough')\n"
         "class Loose(zoo.GenerativeModel):\n    def __init__(self, shape): pass\n"
+        "class Silent(zoo.GenerativeModel):\n"
+        "    def __init__(self, shape: tuple, levels: int = 2): raise ValueError\n"
+        "class Exits(zoo.GenerativeModel):\n"
+        "    def __init__(self, shape: tuple, levels: int = 2): raise SystemExit(0)\n"
     )
     loose = "Loose cannot be made for binary data: TypeError: got an unexpected keyword argument"
     assert_refused(here("check", f"{mine}:Loose"), 3, loose)
+    assert_refused(here("check", f"{mine}:Silent"), 3, "takes none", "binary: ValueError")
+    assert_refused(here("check", f"{mine}:Exits"), 3, "cannot be made", "SystemExit: 0")
     assert_refused(here("check", f"{mine}:Mine"), 3, "takes none of the kinds of data")
     assert_refused(here("check", f"{TOYS}:Duel", "--set", "width=3"), 2, "no option 'width'")
     assert_refused(here("check", "vea"), 2, "Did you mean vae?")
@@ -165,7 +185,7 @@ def test_check_of_a_model_that_takes_nothing_fails(tmp_path):
 @pytest.mark.parametrize(
     ("name", "parts"),
     [
-        ("vae", ("vae is a model of keras-genzoo", "Choose another name")),
+        ("vae", ("keras-genzoo is installed and has the model vae", "Choose another name")),
         ("Mine", ("small letters, digits and dashes", "Received: Mine")),
         ("../mine", ("small letters",)),
         ("none", ("that Python has not taken",)),
@@ -177,6 +197,17 @@ def test_names_that_a_new_plugin_cannot_have(tmp_path, name, parts):
     (tmp_path / "zoo-taken" / "precious").touch()
     assert_refused(here("new-plugin", name, cwd=tmp_path), 2, *parts)
     assert [path.name for path in tmp_path.rglob("*")] == ["zoo-taken", "precious"]
+
+
+def test_a_new_plugin_is_not_of_the_name_of_an_installed_one(install, tmp_path):
+    install("zoo-there", "else", "ZOO_API = 1")
+    assert_refused(here("new-plugin", "there", cwd=tmp_path), 2, "zoo-there is installed and has")
+
+
+def test_a_name_is_put_in_once(tmp_path):
+    here("new-plugin", "counter-example", cwd=tmp_path)
+    model = tmp_path / "zoo-counter-example" / "zoo_counter_example" / "model.py"
+    assert model.read_text().startswith('"""CounterExample: ')
 
 
 def test_a_new_plugin_has_its_name_everywhere(tmp_path):

@@ -1,4 +1,5 @@
 import inspect
+import os
 import sys
 from typing import Literal
 
@@ -108,6 +109,47 @@ def test_the_first_of_two_copies_of_a_distribution_wins(install, tmp_path, monke
     (first / "entry_points.txt").write_text("[zoo.models]\ncopied = copied:New\n")
     monkeypatch.syspath_prepend(first.parent)
     assert registry.find("copied").version == "2.0"
+
+
+def test_what_is_left_of_a_distribution_hides_no_other(install, tmp_path, monkeypatch):
+    install("zoo-whole", "[zoo.models]\nwhole = whole:Whole\n", {"whole.py": "ZOO_API = 1"})
+    for name in ("zoo_whole-0.9.dist-info", "keras_genzoo-0.0.1.dist-info"):
+        (tmp_path / "first" / name).mkdir(parents=True)
+    monkeypatch.syspath_prepend(tmp_path / "first")
+    assert registry.find("whole").version == "1.0"
+    assert registry.find("vae").package == "keras-genzoo"
+
+
+def test_names_of_folders_and_pipes_are_harmless(install, tmp_path):
+    (tmp_path / "zoo_pipe-1.0.dist-info").mkdir()
+    os.mkfifo(tmp_path / "zoo_pipe-1.0.dist-info" / "entry_points.txt")
+    install("zoo_\x1b[31mred", "[zoo.models]\nred = red:Red\nx.py = red:Red\n")
+    found = [entry for entry in registry.entries() if "red" in entry.package]
+    assert len(found) == 2
+    assert all(entry.package.isprintable() for entry in found)
+    assert "damaged: 'x.py = red:Red'" in next(e.problem for e in found if e.name == "x.py")
+
+
+@pytest.mark.parametrize(
+    ("text", "api"),
+    [
+        ("ZOO_API = 1.5", None),
+        ("ZOO_API: Final[int] = 1  # of zoo", 1),
+        ('"""A.\nZOO_API = 1\n"""', None),
+        ('\ufeff"""A."""\nZOO_API = 1', 1),
+    ],
+)
+def test_the_api_is_what_the_module_says(tmp_path, text, api):
+    (tmp_path / "mine.py").write_text(text, "utf-8")
+    stated = registry._read_module(tmp_path / "mine.py")
+    assert stated["api"] == api
+    assert stated["summary"] == ("A." if "A." in text else "")
+
+
+def test_a_file_of_another_api_is_refused(tmp_path):
+    (tmp_path / "mine.py").write_text("ZOO_API = 99")
+    with pytest.raises(InputError, match=r"mine.py:Mine cannot be used.*zoo API 99"):
+        registry.load(f"{tmp_path}/mine.py:Mine")
 
 
 def test_what_a_plugin_says_cannot_drive_the_terminal(install):

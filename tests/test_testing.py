@@ -251,3 +251,10 @@ def test_known_failures_are_strict_and_named_as_tests_are():
     assert (others, xfail.kwargs) == ([], {"reason": "it climbs", "strict": True})
     with pytest.raises(ConformanceError, match="no checks of the names binary-los_falls"):
         zoo.testing.conformance(Duel, known_failures={"binary-los_falls": "a slip"})
+    (mark,) = zoo.testing.conformance(Duel, known_failures={"binary-finite": ""}).pytestmark
+    assert sum(len(case.marks) for case in mark.args[1]) == 1
+
+
+def test_what_comes_from_the_data_is_no_option():
+    with pytest.raises(ConformanceError, match="levels come from the data"):
+        zoo.testing.conformance(Pixels, levels=256)

@@ -58,7 +58,7 @@ _DOCSTRING = re.compile(
     ([rR]?(?P<quote>\"{3}|'{3}|"|')(?:\\.|(?!(?P=quote))[^\\])*(?P=quote))""",
     re.DOTALL | re.VERBOSE,
 )
-_API = re.compile(r"^ZOO_API\s*(?::\s*int\s*)?=\s*(\d+)", re.MULTILINE)
+_API = re.compile(r"^ZOO_API\s*(?::\s*[\w.\[\]]+\s*)?=\s*(\d+)\s*(?:\#.*)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -222,10 +222,11 @@ def unusable(entry, problem):
     """Returns the error that says why a model cannot be used, and how to remove it."""
     if entry.package is None:
         return InputError(f"{entry.value} cannot be used: {problem}")
-    return ArtefactError(
-        f"The model {entry.name} of {entry.package} {entry.version} cannot be used: {problem}"
-        f" To remove it: pip uninstall {entry.package}"
-    )
+    mend = f"To remove it: pip uninstall {entry.package}"
+    if entry.package == PACKAGE:
+        mend = f"To mend it: pip install --force-reinstall {PACKAGE}"
+    package = f"{entry.package} {entry.version}".strip()
+    return ArtefactError(f"The model {entry.name} of {package} cannot be used: {problem} {mend}")
 
 
 def one_line(error, path):
@@ -386,20 +387,24 @@ def _distributions():
         for folder in names:
             if not folder.endswith("-info") or not (match := _DISTRIBUTION.fullmatch(folder)):
                 continue
-            package = _normalise(match["name"])
+            package, path = _normalise(match["name"]), Path(root, folder, "entry_points.txt")
             if package in seen:
+                continue
+            if not path.is_file():  # what an uninstallation left does not hide what is installed
+                if path.with_name("METADATA").is_file():
+                    seen.add(package)
                 continue
             seen.add(package)
             try:
-                text = Path(root, folder, "entry_points.txt").read_text("utf-8", errors="replace")
+                text = path.read_text("utf-8", errors="replace")
             except OSError:
                 continue
             if lines := _group_lines(text):
-                yield package, match["version"] or "", lines
+                yield package, _clean(match["version"] or ""), lines
 
 
 def _normalise(package):
-    return re.sub(r"[-_.]+", "-", package).lower()
+    return re.sub(r"[-_.]+", "-", _clean(package)).lower()
 
 
 def _group_lines(text):
@@ -422,7 +427,7 @@ def _winner(same):
 
 def _read_entry(line, package, version):
     match = _LINE.fullmatch(line)
-    if not match:
+    if not match or _is_path(match["name"]):
         name, _, value = map(str.strip, line.partition("="))
         problem = f"its entry_points.txt is damaged: {line!r} is not NAME = MODULE:CLASS."
         return Entry(name, package, version, value, problem=problem)
@@ -437,12 +442,8 @@ def _read_entry(line, package, version):
     api, problem = stated["api"], None
     if api is None:
         problem = f"it states no zoo API version; its module needs ZOO_API = {API_VERSION}."
-    elif api != API_VERSION:
-        newer = PACKAGE if api > API_VERSION else package
-        problem = (
-            f"it was written for zoo API {api}, and this zoo has API {API_VERSION}."
-            f" What may help: pip install -U {newer}."
-        )
+    else:
+        problem = _other_api(api, package)
     return Entry(name, package, version, value, **stated, problem=problem)
 
 
@@ -450,7 +451,20 @@ def _read_file_entry(path, class_name):
     path = Path(path).absolute()
     if not path.is_file():
         raise InputError(f"There is no file {path}. A model in a file is written FILE.py:Class")
-    return Entry(class_name, None, "", f"{path}:{class_name}", **_read_module(path))
+    stated = _read_module(path)
+    problem = None if stated["api"] is None else _other_api(stated["api"], "what it came with")
+    return Entry(class_name, None, "", f"{path}:{class_name}", **stated, problem=problem)
+
+
+def _other_api(api, package):
+    """Says that a module was written for another API than this one, or returns None."""
+    if api == API_VERSION:
+        return None
+    newer = PACKAGE if api > API_VERSION else package
+    return (
+        f"it was written for zoo API {api}, and this zoo has API {API_VERSION}."
+        f" What may help: pip install -U {newer}."
+    )
 
 
 def _is_path(text):
@@ -475,13 +489,13 @@ def _module_file(module):
 
 
 def _read_module(path):
-    text = path.read_text("utf-8", errors="replace")
+    text = path.read_text("utf-8-sig", errors="replace")
     match = _DOCSTRING.match(text)  # ast.parse of the whole file takes 20 times as long
     doc = ""
     if match:
         with contextlib.suppress(ValueError, SyntaxError):
             doc = inspect.cleandoc(ast.literal_eval(match[1]))
-    api = _API.search(text)
+    api = _API.search(text, match.end() if match else 0)
     return {
         "summary": _clean(doc.partition("\n")[0]),
         "family": _block(doc, "Family"),

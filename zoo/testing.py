@@ -63,9 +63,10 @@ def conformance(cls, known_failures=None, **options):
     cases = []
     for kind, subject in found.items():
         for check in subject.checks():
-            reason = known.pop(f"{kind}-{check}", None)
-            marks = [pytest.mark.xfail(reason=reason, strict=True)] if reason else []
-            cases.append(pytest.param(kind, check, marks=marks, id=f"{kind}-{check}"))
+            name, marks = f"{kind}-{check}", []
+            if name in known:
+                marks = [pytest.mark.xfail(reason=known.pop(name), strict=True)]
+            cases.append(pytest.param(kind, check, marks=marks, id=name))
     _require(not known, f"{cls.__name__} has no checks of the names {', '.join(known)}")
 
     @pytest.mark.parametrize(("kind", "check"), cases)
@@ -79,8 +80,11 @@ def subjects(cls, **options):
     """Returns a `Subject` for each of KINDS.
 
     Raises:
-      ConformanceError: if the model refuses all, or fails otherwise than by ValueError.
+      ConformanceError: if the model refuses all, or fails otherwise than by ValueError; if the data
+        decide an option.
     """
+    taken = {*options} & {*KINDS["conditional"]}
+    _require(not taken, f"{', '.join(sorted(taken))} come from the data, not from the options")
     found = [Subject(cls, kind, options) for kind in KINDS]
     taken = [subject for subject in found if not subject.refusal]
     reasons = "; ".join(f"{subject.kind}: {subject.refusal}" for subject in found)
@@ -111,8 +115,10 @@ class Subject:
         try:
             self.create()
         except ValueError as error:
-            return str(error)
-        except Exception as error:
+            return " ".join(str(error).split()) or "ValueError"
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # to exit, too
             what = f"{self.cls.__name__} cannot be made for {self.kind} data"
             raise ConformanceError(f"{what}: {type(error).__name__}: {error}") from error
         return ""

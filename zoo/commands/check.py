@@ -60,5 +60,7 @@ def failure(subject, check):
         testing.CHECKS[check](subject)
     except testing.ConformanceError as error:
         return str(error)
-    except Exception as error:  # whatever the model raises is how it fails
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever the model raises, to exit too, is how it fails
         return registry.one_line(error, inspect.getsourcefile(subject.cls))

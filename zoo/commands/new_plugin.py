@@ -27,17 +27,22 @@ def command(name):
             "Expected a name of small letters, digits and dashes, as wgan-gp, that Python has not"
             f" taken. Received: {name}"
         )
-    if taken := [entry for entry in registry.entries() if entry.name == name]:
-        raise InputError(f"{name} is a model of {taken[0].package}. Choose another name.")
+    for entry in registry.entries():
+        if name == entry.name or f"zoo-{name}" == entry.package:
+            raise InputError(
+                f"{entry.package} is installed and has the model {entry.name}. Choose another name"
+                f" than {name}."
+            )
     folder = Path(f"zoo-{name}")
     try:
         folder.mkdir()
     except OSError as error:
         raise InputError(f"{folder} cannot be made: {error.strerror}.") from error
 
+    words = {"zoo_example": f"zoo_{module}", "Example": cls, "example": name}
+
     def named(text):
-        text = text.replace("zoo_example", f"zoo_{module}").replace("Example", cls)
-        return text.replace("example", name)
+        return re.sub("|".join(words), lambda match: words[match[0]], text)
 
     for source in sorted(TEMPLATE.rglob("*")):
         path = folder / named(str(source.relative_to(TEMPLATE)))

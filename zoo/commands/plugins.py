@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from zoo.commands import print_table, progress
-from zoo.errors import ArtefactError, InputError, ZooError
+from zoo.errors import ArtefactError, InputError
 
 IMPORT_SECONDS = 120  # in which a model has to be imported
 IMPORT = """
@@ -27,6 +27,9 @@ try:
     trouble = ""
 except ZooError as error:
     trouble = str(error)
+except Exception as error:
+    entry = registry.find(name)
+    trouble = str(registry.unusable(entry, f"its import failed: {registry.one_line(error, '')}."))
 Path(answer).write_text(trouble, "utf-8")
 os._exit(0)  # whatever a plugin has begun
 """
@@ -43,16 +46,15 @@ def command(tried):
     """
     from zoo import registry
 
-    found = registry.models()
-    if tried:
-        with progress() as begin:
-            advance, troubles = begin("importing")(len(found)), []
-            for name in found:
-                troubles.append(import_trouble(name))
-                advance(1)
-    else:
-        troubles = [stated_trouble(name) if entry.problem else "" for name, entry in found.items()]
-
+    found, troubles = registry.models(), []
+    with progress() as begin:
+        advance = begin("importing")(len(found))
+        for name, entry in found.items():
+            if entry.problem:
+                troubles.append(str(registry.unusable(entry, entry.problem)))
+            else:
+                troubles.append(import_trouble(name) if tried else "")
+            advance(1)
     good = "imported" if tried else "ready"
     rows = sorted(
         (entry.package, entry.version or "-", name, "cannot be used" if trouble else good)
@@ -69,16 +71,6 @@ def command(tried):
         raise ArtefactError(f"{count} of {len(found)} models cannot be used.")
 
 
-def stated_trouble(name):
-    """Returns why a model cannot be used of which that is known without importing it."""
-    from zoo import registry
-
-    try:
-        registry.load(name)
-    except ZooError as error:
-        return str(error)
-
-
 def import_trouble(name):
     """Returns why a model cannot be imported, in a process of its own; "" if it can."""
     from zoo import registry
@@ -86,7 +78,7 @@ def import_trouble(name):
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder, "answer")
         child = subprocess.Popen(
-            [sys.executable, "-c", IMPORT, name, str(answer)],
+            [sys.executable, "-P", "-c", IMPORT, name, str(answer)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
