@@ -98,6 +98,8 @@ def test_two_plugins_with_one_name(install):
     with pytest.raises(InputError, match=r"zoo-a and zoo-b.*zoo-a:twin or zoo-b:twin"):
         registry.find("twin")
     assert registry.find("zoo-b:twin").value == "twin:B"
+    assert registry.find(registry.find("zoo-b:twin").address).value == "twin:B"
+    assert registry.find("keras-genzoo:vae").address == "vae"
     assert {"zoo-a:twin", "zoo-b:twin"} <= set(registry.list_models())
     assert "twin" not in registry.list_models()
 

@@ -87,6 +87,13 @@ class Entry:
     api: int | None = None
     problem: str | None = None
 
+    @property
+    def address(self):
+        """The name that always means this model, wherever it is said and whatever is installed."""
+        if self.package == PACKAGE:
+            return self.name
+        return f"{self.package}:{self.name}" if self.package else self.value
+
 
 def entries():
     """Reads what every installed distribution offers, without importing any of it.

@@ -57,8 +57,8 @@ def command(name, resume, run, precision, jit, deterministic, dry_run, **asked):
         raise click.UsageError("--resume RUN names the folder already: leave out --run.")
     if resume and dry_run:
         raise click.UsageError("--dry-run keeps nothing, so it has nothing to --resume.")
-    if name and (entry := registry.find(name)).package is None:
-        name = entry.value  # with the absolute path of the file, for a resume from elsewhere
+    if name:
+        name = registry.find(name).address
     begun = read_run(resume) if resume else {"recipe": {"model": name, "seed": 0}}
     saved = begun["recipe"]
     quiet_tensorflow()

@@ -1,0 +1,28 @@
+"""RealNVP: the conformance checks, and what its couplings see."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from zoo_flows.realnvp import RealNVP
+
+import zoo
+
+test_conformance = zoo.testing.conformance(RealNVP, num_couplings=1, filters=8)
+
+
+def test_the_masks_are_those_of_the_paper():
+    """Figure 3: of 4 x 4 pixels, those that the first two and the last two couplings keep."""
+    keras.utils.set_random_seed(1)
+    model = RealNVP((4, 4, 1), num_scales=1, num_couplings=2, filters=2)
+    for weight in model.trainable_weights:
+        weight.assign(tf.ones_like(weight))
+    (couplings,) = model.scales(tf.zeros([1, 0]))
+    x = tf.random.stateless_normal((1, 2, 2, 4), (1, 2))
+    kept = [
+        tf.nn.depth_to_space(tf.cast(coupling.forward(x) == x, tf.int32), 2)[0, :, :, 0].numpy()
+        for coupling in couplings
+    ]
+    rows, columns = np.mgrid[:4, :4]
+    checkerboard, channels = (rows + columns) % 2 == 0, rows % 2 == 0
+    for found, mask in zip(kept, (checkerboard, ~checkerboard, channels, ~channels), strict=True):
+        np.testing.assert_array_equal(found, mask)

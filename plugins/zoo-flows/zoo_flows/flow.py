@@ -1,0 +1,295 @@
+"""What normalizing flows of images share: noise in, a likelihood, latents, and couplings.
+
+    s = (levels - 1) x + u,   u ~ Uniform[0, 1)          a point of the cell of x, [H, W, C]
+    z = f(s) ~ Normal(0, I),   f invertible              [H W C]
+    log p(s) = log Normal(z; 0, I) + log |det dz / ds|
+
+A cell has the volume 1, so that P(x), the integral of p over it, is E_u p(s), and p(s) is one
+importance weight: E_u log p(s) <= log P(x) (Theis, van den Oord and Bethge, A note on the
+evaluation of generative models, ICLR 2016, section 3.1).
+
+f begins with `EndsToTails`, of each value alone. On each of `num_scales` scales squares of 2 x 2
+pixels then become pixels of four times the channels, and bijectors of the model follow; after them
+half of the channels are latents and the other half goes on, but on the last scale, where all are
+(Dinh, Sohl-Dickstein and Bengio, Density estimation using Real NVP, ICLR 2017, section 3.6).
+"""
+
+import math
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+import zoo.random
+from zoo.schedules import warm_cosine
+
+__all__ = ["Coupling", "EndsToTails", "FlowModel", "network"]
+
+tfb = tfp.bijectors
+
+WARMUP = 200  # steps in which the learning rate rises
+AVERAGE = 0.999  # decay of the average of the weights
+MIDDLE = 4.0  # half the width, in latents' units, of all cells between the first and the last
+CUT = 2.0  # standard deviations from the centre of an end's normal at which it is cut
+STEEPEST = 3.0  # log scale of a coupling
+
+
+class FlowModel(zoo.GenerativeModel):
+    """A flow of images. Abstract: a subclass has
+
+    * `scales(label)`: for each scale the `tfb.Bijector`s, in order from data to latents, of images
+      float32 [n, *sizes[k]]; label is float32 [n, num_classes], one-hot. They are made anew at each
+      call, because a bijector that is kept has no gradient for the weights it was made of.
+
+    Args:
+      shape: (height, width, channels) of an image, the sides multiples of 2^num_scales.
+      levels: int, at least 2.
+      num_classes: int; number of labels the model is conditional on; 0 is unconditional.
+      num_scales: int; times that the sides are halved.
+      learning_rate: float; of Adam at its highest.
+
+    Attributes:
+      sizes: (height, width, channels) of each scale.
+
+    Raises:
+      ValueError: if an argument cannot be.
+    """
+
+    log_prob_kind = "importance_weight"
+
+    def __init__(self, shape, levels, num_classes, num_scales, learning_rate):
+        super().__init__(shape, levels, num_classes)
+        if len(shape) != 3 or levels < 2:
+            raise ValueError(f"Expected images of 2 levels or more. Received: {shape=}, {levels=}")
+        if num_scales < 1 or any(side % 2**num_scales for side in shape[:2]):
+            raise ValueError(
+                "Sides must be multiples of 2^num_scales: use --size N, or fewer scales."
+                f" Received: {shape=}, {num_scales=}"
+            )
+        if not 0 < learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be positive. Received: {learning_rate=}")
+        self.learning_rate = learning_rate
+        height, width, channels = shape
+        self.sizes = [
+            (height >> k, width >> k, 2 ** (k + 1) * channels) for k in range(1, num_scales + 1)
+        ]
+
+    def call(self, x, labels=None):
+        """Returns the latents of x, as `encode`."""
+        return self.encode(x, labels)
+
+    def compile(self, total_steps=None):
+        """Compiles with Adam; its rate rises and falls over total_steps, or is constant."""
+        rate = warm_cosine(self.learning_rate, total_steps, WARMUP)
+        super().compile(keras.optimizers.Adam(rate, global_clipnorm=1.0), average=AVERAGE)
+
+    def compute_loss(self, x, y, seed, first, training=False):
+        """Returns the mean of -log p(s), float32 [], in nats per image."""
+        return -tf.reduce_mean(self.log_prob(x, seed, y, first))
+
+    def log_prob(self, x, seed, labels=None, first=0):
+        """Returns log p(s) of one point s in the cell of each image, in nats.
+
+        Args:
+          x: float32 [n, *shape], in [0, 1] on the grid of the levels.
+          seed: int32 [2]; the point of image k depends on (seed, first + k) alone.
+          labels: int32 [n], or None where the model is unconditional.
+          first: int32 []; index of the first image.
+
+        Returns:
+          float32 [n].
+        """
+        u = zoo.random.uniform(seed, first, tf.shape(x)[0], self.shape)
+        z, steps = self.latents(x, u, labels)
+        log_det = sum(step.forward_log_det_jacobian(h, event_ndims=3) for step, h in steps)
+        return log_det - 0.5 * tf.reduce_sum(z**2 + math.log(2.0 * math.pi), axis=1)
+
+    def encode(self, x, labels=None):
+        """Returns z of the middle of the cell, float32 [n, H W C], for x as in `log_prob`."""
+        return self.latents(x, 0.5, labels)[0]
+
+    def decode(self, z, labels=None):
+        """Returns the image whose cell z is of.
+
+        Args:
+          z: float32 [n, H W C].
+          labels: int32 [n], or None where the model is unconditional.
+
+        Returns:
+          float32 [n, *shape], in [0, 1] on the grid of the levels.
+        """
+        scales = self.scales(self.one_hot(labels, tf.shape(z)[0]))
+        shapes = [(height, width, channels // 2) for height, width, channels in self.sizes[:-1]]
+        shapes.append(self.sizes[-1])
+        parts = tf.split(z, [math.prod(shape) for shape in shapes], axis=1)
+        h = None
+        for part, shape, bijectors in zip(parts[::-1], shapes[::-1], scales[::-1], strict=True):
+            part = tf.reshape(part, [-1, *shape])
+            h = part if h is None else tf.concat([h, part], axis=-1)
+            for bijector in bijectors[::-1]:
+                h = bijector.inverse(h)
+            h = tf.nn.depth_to_space(h, 2)
+        top = self.levels - 1.0
+        return tf.clip_by_value(tf.floor(EndsToTails(self.levels).inverse(h)), 0.0, top) / top
+
+    def sample(self, num_samples, seed, labels=None, first=0):
+        """Draws images: z from Normal(0, I), then the image whose cell z is of.
+
+        Args:
+          num_samples: int32 [].
+          seed: int32 [2]; image k depends on (seed, first + k) alone.
+          labels: int32 [num_samples], or None where the model is unconditional.
+          first: int32 []; index of the first image, to draw many in parts.
+
+        Returns:
+          float32 [num_samples, height, width, channels], in [0, 1] on the grid of the levels.
+        """
+        z = zoo.random.normal(seed, first, num_samples, (math.prod(self.shape),))
+        return self.decode(z, labels)
+
+    def latents(self, x, u, labels):
+        """Maps points of the cells of images, s = (levels - 1) x + u.
+
+        Returns:
+          z, float32 [n, H W C]; and the bijectors on the way, each with what it was applied to.
+        """
+        scales = self.scales(self.one_hot(labels, tf.shape(x)[0]))
+        h = tf.round(self.on_grid(x) * (self.levels - 1.0)) + u
+        steps, parts = [(EndsToTails(self.levels), h)], []
+        h = steps[0][0].forward(h)
+        for k, bijectors in enumerate(scales, 1):
+            h = tf.nn.space_to_depth(h, 2)
+            for bijector in bijectors:
+                steps.append((bijector, h))
+                h = bijector.forward(h)
+            if k < len(scales):
+                h, part = tf.split(h, 2, axis=-1)
+                parts.append(part)
+        parts = [tf.reshape(part, [-1, math.prod(part.shape[1:])]) for part in [*parts, h]]
+        return tf.concat(parts, axis=1), steps
+
+
+class EndsToTails(tfb.Bijector):
+    """Maps (0, levels) to all numbers: the first and the last cell each to nearly a normal.
+
+    With d the distance of s to the nearer end, and y of the sign of s - levels / 2,
+
+        |y| = MIDDLE + CUT - quantile(d cdf(CUT))                  where d < 1, in the end cells
+        |y| = MIDDLE (levels / 2 - d) / (levels / 2 - 1)           between; no width of 2 levels
+
+    where cdf and quantile are those of Normal(0, 1). A value that is sure to be black or white is
+    uniform in an end cell, which no affine map makes normal, so that it would cost 0.25 bits.
+
+    Args:
+      levels: int, at least 2.
+    """
+
+    def __init__(self, levels):
+        self.levels = levels
+        self.middle = MIDDLE if levels > 2 else 0.0
+        self.slope = self.middle / (levels / 2 - 1) if levels > 2 else 1.0
+        self.mass = 0.5 * math.erfc(-CUT / math.sqrt(2.0))
+        super().__init__(forward_min_event_ndims=0, dtype=tf.float32)
+
+    @classmethod
+    def _parameter_properties(cls, dtype):
+        return {}
+
+    def _forward(self, s):
+        d, quantile = self._ends(s)
+        between = self.slope * (self.levels / 2 - d)
+        y = tf.where(d < 1.0, self.middle + CUT - quantile, between)
+        return tf.sign(s - self.levels / 2) * y
+
+    def _forward_log_det_jacobian(self, s):
+        d, quantile = self._ends(s)
+        end = 0.5 * quantile**2 + 0.5 * math.log(2.0 * math.pi) + math.log(self.mass)
+        return tf.where(d < 1.0, end, math.log(self.slope))
+
+    def _inverse(self, y):
+        beyond = tf.abs(y) - self.middle
+        end = tf.math.erfc((beyond - CUT) / math.sqrt(2.0)) / (2.0 * self.mass)
+        d = tf.where(beyond > 0.0, end, 1.0 - beyond / self.slope)
+        return tf.where(y < 0.0, d, self.levels - d)
+
+    def _ends(self, s):
+        d = tf.minimum(s, self.levels - s)
+        # At an end itself, where rounding can bring a point, y is infinite.
+        return d, tf.math.ndtri(self.mass * tf.clip_by_value(d, 1e-6, 1.0))
+
+
+class Coupling(tfb.Bijector):
+    """Scales and shifts half of the channels by what a network says of the other half.
+
+        b -> exp(log_scale(a)) b + shift(a),   a -> a
+
+    Source: Dinh, Sohl-Dickstein and Bengio, Density estimation using Real NVP, ICLR 2017, equations
+    4 to 8.
+
+    Args:
+      network: keras.Model of (a, label), [n, H, W, C / 2] and [n, num_classes], as of `network`.
+      label: float32 [n, num_classes], one-hot.
+      kept: the two of the four quarters of the channels that are a.
+    """
+
+    def __init__(self, network, label, kept=(0, 1)):
+        self.network, self.label, self.kept = network, label, kept
+        self._seen = None
+        super().__init__(forward_min_event_ndims=3, dtype=tf.float32)
+
+    @classmethod
+    def _parameter_properties(cls, dtype):
+        return {}
+
+    def _forward(self, x):
+        b, log_scale, shift = self._parts(x)
+        return self._merge(x, tf.exp(log_scale) * b + shift)
+
+    def _inverse(self, y):
+        b, log_scale, shift = self._parts(y)
+        return self._merge(y, tf.exp(-log_scale) * (b - shift))
+
+    def _forward_log_det_jacobian(self, x):
+        return tf.reduce_sum(self._parts(x)[1], axis=(1, 2, 3))
+
+    def _parts(self, x):
+        """Returns b, log_scale and shift, float32 [n, H, W, C / 2] each."""
+        if x is not self._seen:  # else asked for the log determinant of what it has just mapped
+            quarters = tf.split(x, 4, axis=-1)
+            a = tf.concat([quarters[k] for k in self.kept], axis=-1)
+            b = tf.concat([quarters[k] for k in range(4) if k not in self.kept], axis=-1)
+            moves = tf.cast(self.network([a, self.label]), tf.float32)
+            log_scale, shift = tf.split(moves, 2, axis=-1)
+            self._seen = x
+            self._found = b, STEEPEST * tf.tanh(log_scale / STEEPEST), shift
+        return self._found
+
+    def _merge(self, x, b):
+        """Returns x, [n, H, W, C], with b, [n, H, W, C / 2], in its place."""
+        quarters, moved = tf.split(x, 4, axis=-1), iter(tf.split(b, 2, axis=-1))
+        merged = [quarters[k] if k in self.kept else next(moved) for k in range(4)]
+        return tf.concat(merged, axis=-1)
+
+
+def network(size, num_classes, filters):
+    """Builds a network of three convolutions for `Coupling`, which is 0 in the beginning.
+
+    Args:
+      size: (height, width, channels) of the images, C.
+      num_classes: int.
+      filters: int; channels of the hidden layers.
+
+    Returns:
+      keras.Model of (a, one-hot label) -> log scale and shift, [n, H, W, C].
+    """
+    height, width, channels = size
+    a = keras.Input((height, width, channels // 2))
+    label = keras.Input((num_classes,))
+    h = keras.layers.Conv2D(filters, 3, padding="same")(a)
+    if num_classes:
+        told = keras.layers.Dense(filters, use_bias=False)(label)
+        h = keras.layers.Add()([h, keras.layers.Reshape((1, 1, filters))(told)])
+    h = keras.layers.Activation("relu")(h)
+    h = keras.layers.Conv2D(filters, 1, activation="relu")(h)
+    moves = keras.layers.Conv2D(channels, 3, padding="same", kernel_initializer="zeros")(h)
+    return keras.Model([a, label], moves)
