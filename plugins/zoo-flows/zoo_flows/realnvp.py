@@ -21,8 +21,8 @@ Differs from the source: `EndsToTails` in the place of a logit; networks of thre
 no residual connections and no normalisation, which see squares of 2 x 2 pixels as channels under
 the checkerboard too; no batch normalisation in f, as couplings begin as the identity and the scale
 of data is known; no couplings more on the last scale; log scales without a factor that is learned;
-labels bias the hidden layer of every network; a rate that rises and falls; a bound on the gradient's
-norm; averaged weights.
+labels bias the hidden layer of every network; a rate that rises and falls; a bound on the norm of
+the gradient; averaged weights.
 """
 
 from zoo_flows.flow import Coupling, FlowModel, network
