@@ -124,10 +124,10 @@ class TorchGenerator(nn.Module):
     def __init__(self, latent_dim, sizes, widths):
         super().__init__()
         self.grid = (widths[-1], *sizes[-1])
-        self.dense = nn.Linear(latent_dim, int(np.prod(self.grid)))
-        pairs = itertools.pairwise([*widths[::-1], SHAPE[2]])
-        doubling = [nn.ConvTranspose2d(*pair, 4, 2, 1) for pair in pairs]
-        first = nn.Conv2d(widths[-1], widths[-1], 3, padding=1)
+        self.dense = nn.Linear(latent_dim, int(np.prod(self.grid)), bias=False)
+        pairs = [*itertools.pairwise([*widths[::-1], SHAPE[2]])]
+        doubling = [nn.ConvTranspose2d(*p, 4, 2, 1, bias=p is pairs[-1]) for p in pairs]
+        first = nn.Conv2d(widths[-1], widths[-1], 3, padding=1, bias=False)
         self.convolutions = nn.ModuleList([first, *doubling])
         self.norms = nn.ModuleList(nn.BatchNorm2d(c.in_channels) for c in self.convolutions)
 

@@ -274,7 +274,7 @@ def test_what_is_not_finite_is_caught_and_the_run_keeps_its_last_good_checkpoint
 def test_the_best_checkpoint_is_that_of_the_samples_nearest_to_validation_images(tmp_path):
     data = zoo.load_dataset("mnist")
     keras.utils.set_random_seed(1)
-    model = GAN((28, 28, 1), hidden_dim=8, latent_dim=4, learning_rate=3e-2)
+    model = GAN((28, 28, 1), hidden_dim=8, latent_dim=4, learning_rate=5e-2)
     said = []
     folder = training.train(
         model, data, tmp_path / "run", epochs=4, batch_size=512, say=said.append

@@ -7,10 +7,10 @@ data". With softplus(a) = log(1 + e^a), the cross-entropies of D and of a G that
     discriminator_loss = E softplus(-D(x)) + E softplus(D(G(z)))
     generator_loss     = E softplus(-D(G(z)))
 
-Both networks move once a step, from the same fakes and from one pass through D and one back. For
+Both networks move once a step, from the same fakes and from one pass through D and one back: for
 the logit a of a fake the losses have the derivatives sigmoid(a) and -sigmoid(-a), so the gradient
-of the generator's loss at the fake is that of the discriminator's times -e^-a (of which float32 has
-no more than e^60 here: below a logit of -60 the generator learns next to nothing, and has lost).
+of the generator's loss at the fake is that of the discriminator's times their ratio. (Below a logit
+of -87 float32 has no such sigmoid: the generator learns nothing, and has lost.)
 
 Source: Goodfellow et al., Generative adversarial nets, NeurIPS 2014, section 3 and algorithm 1.
 """
@@ -38,8 +38,8 @@ class AdversarialModel(GenerativeModel):
     * `discriminate(x, label, seed, first)`: logits, float32 [n], each of its own image alone; seed,
       int32 [2], and first, int32 [], are of the dropout, and seed is None outside training.
 
-    One with other losses has its own `objectives`, `train_discriminator` (whose one pass back is
-    for these losses alone) and `trouble`.
+    One with other losses has its own `objectives`, each a function of the logits of one image and
+    one fake, and its own `trouble`.
 
     Fakes are rounded to the levels of the data, or D would know them by that; G is given the
     gradient at what was rounded (the straight-through estimator of Bengio, Léonard and Courville,
@@ -78,12 +78,13 @@ class AdversarialModel(GenerativeModel):
     def compile(self, total_steps=None):
         """Compiles with Adam for both networks; the rate falls over total_steps, or is constant."""
         super().compile(average=AVERAGE)
-        rate = warm_cosine(self.learning_rate, total_steps)
-        self.generator_optimizer = self._optimizer(self.generator, rate)
-        self.discriminator_optimizer = self._optimizer(self.discriminator, rate)
+        self.generator_optimizer = self.adam(self.generator, total_steps)
+        self.discriminator_optimizer = self.adam(self.discriminator, total_steps)
 
-    def _optimizer(self, network, rate):
-        optimizer = keras.optimizers.Adam(rate, beta_1=0.5)
+    def adam(self, network, total_steps, beta_1=0.5, beta_2=0.999):
+        """Makes a network's optimizer; its rate falls over total_steps, or is constant if None."""
+        rate = warm_cosine(self.learning_rate, total_steps)
+        optimizer = keras.optimizers.Adam(rate, beta_1=beta_1, beta_2=beta_2)
         optimizer.build(network.trainable_variables)
         return optimizer
 
@@ -119,7 +120,11 @@ class AdversarialModel(GenerativeModel):
             loss = self.measure(*logits)
         *gradients, at_fakes = tape.gradient(loss, [*weights, fakes])
         self.discriminator_optimizer.apply(gradients, weights)
-        factor = -tf.exp(-tf.maximum(logits[1], -60.0))
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(logits)
+            objectives = self.objectives(*logits)
+        slopes = [tape.gradient(objective, logits[1]) for objective in objectives]
+        factor = tf.math.divide_no_nan(slopes[1], slopes[0])
         return at_fakes * tf.reshape(factor, [-1] + [1] * len(self.shape))
 
     def test_step(self, data):

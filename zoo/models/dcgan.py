@@ -113,15 +113,21 @@ def generator(shape, num_classes, latent_dim, filters):
     label = keras.Input((num_classes,))
     (*sizes, first), widths = pyramid(shape, filters, smallest=7)
     h = keras.layers.Concatenate()([z, label])
-    h = keras.layers.Dense(math.prod(first) * widths[-1], kernel_initializer=normal())(h)
+    h = linear(keras.layers.Dense, math.prod(first) * widths[-1])(h)
     h = activated(keras.layers.Reshape((*first, widths[-1]))(h))
-    h = keras.layers.Conv2D(widths[-1], 3, padding="same", kernel_initializer=normal())(h)
-    for size, width in zip(sizes[::-1], [*widths[-2::-1], shape[2]], strict=True):
-        h = activated(h)
-        h = keras.layers.Conv2DTranspose(width, 4, 2, "same", kernel_initializer=normal())(h)
-        h = h[:, : size[0], : size[1]]
+    h = activated(linear(keras.layers.Conv2D, widths[-1], 3, padding="same")(h))
+    for size, width in zip(sizes[:0:-1], widths[-2::-1], strict=True):
+        h = linear(keras.layers.Conv2DTranspose, width, 4, strides=2, padding="same")(h)
+        h = activated(h[:, : size[0], : size[1]])
+    h = keras.layers.Conv2DTranspose(shape[2], 4, 2, "same", kernel_initializer=normal())(h)
+    h = h[:, : shape[0], : shape[1]]
     # bfloat16 is coarser than 256 levels.
     return keras.Model([z, label], keras.layers.Activation("sigmoid", dtype="float32")(h))
+
+
+def linear(layer, *args, **kwargs):
+    """Makes a layer without a bias, which the normalisation that follows would take away."""
+    return layer(*args, use_bias=False, kernel_initializer=normal(), **kwargs)
 
 
 def activated(h):

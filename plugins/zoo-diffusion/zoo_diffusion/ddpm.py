@@ -1,0 +1,296 @@
+"""DDPM: a diffusion model, whose network takes noise away, bit by bit, until an image is left.
+
+With x_0 the image scaled to [-1, 1], and a_t = cos(angle_t), s_t = sin(angle_t) for t = 1 … T,
+
+    q(x_t | x_0) = Normal(a_t x_0, s_t^2 I)        angle_T = pi / 2, so that x_T is noise alone
+    x_T ~ Normal(0, I)
+    p(x_{t-1} | x_t) = q(x_{t-1} | x_t, x_0 = denoised(x_t, t))                    t = T … 2
+    p(x_0 | x_1), every value logistic around denoised(x_1, 1), discretised to the levels
+
+The network predicts v = a_t noise - s_t x_0, so that its x_0 is a_t x_t - s_t v. The loss is the
+mean square error of v, at a t drawn for each image. `log_prob` is a draw whose mean is the bound
+
+    log p(x_0) >= E_q[ log p(x_0 | x_1) - sum_{t=2}^T KL_t ],
+    KL_t = |x_0 - denoised(x_t, t)|^2 (a_{t-1}^2 / s_{t-1}^2 - a_t^2 / s_t^2) / 2,
+
+in nats per image.
+
+Family: diffusion model
+
+Source: Ho, Jain and Abbeel, Denoising diffusion probabilistic models, NeurIPS 2020,
+https://arxiv.org/abs/2006.11239, equations 4 to 7 and algorithms 1 and 2. Sampler "ddim": Song,
+Meng and Ermon, Denoising diffusion implicit models, ICLR 2021, https://arxiv.org/abs/2010.02502,
+equations 12 and 16.
+
+Differs from the source: the schedule is one of angles (Nichol and Dhariwal, Improved denoising
+diffusion probabilistic models, ICML 2021), and begins where noise is a quarter of a level; the
+network predicts v, whose square error is that of equation 14 divided by a_t^2 (Salimans and Ho,
+Progressive distillation for fast sampling of diffusion models, ICLR 2022), and is told x_t by waves
+too (Kingma, Salimans, Poole and Ho, Variational diffusion models, NeurIPS 2021); its x_0 is clipped
+to [-1, 1]; the discretised decoder is logistic; the U-Net is small: it begins at half the sides,
+adds what it skips, normalises each position, and has no attention and no dropout; time and label
+scale and shift what is normalised; AdamW, with a rate that rises and falls.
+"""
+
+import math
+from typing import Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import zoo.random
+from zoo.distributions import DiscretizedLogistic
+from zoo.schedules import warm_cosine
+
+__all__ = ["DDPM"]
+
+ZOO_API = 1
+
+FIRST = 1 / 4  # standard deviation of the noise of x_1, in levels
+SCALE = 1 / 12  # of p(x_0 | x_1), in levels: the network knows more than x_1 alone says
+POWER = 1.5  # of evenly spaced numbers, which gives the angles: more of them with little noise
+TERMS = 8  # of the sum over t in the bound, drawn for an image
+WAVES = 32  # by which the network is told the time
+OCTAVES = 5  # of waves by which it is told x_t
+WARMUP = 400  # steps in which the learning rate rises
+WEIGHT_DECAY = 0.01  # of AdamW, times the learning rate
+AVERAGE = 0.999  # decay of the average of the weights
+
+_TIME, _NOISE = 0, 1  # what a seed is used for
+
+
+class DDPM(zoo.GenerativeModel):
+    """A diffusion model of images.
+
+    Args:
+      shape: (height, width, channels) of an image.
+      levels: 2 for binary images, 256 for 8-bit ones.
+      num_classes: number of labels the model is conditional on; 0 is unconditional.
+      diffusion_steps: T, steps from an image to noise, in training and in the likelihood.
+      sampler: "ddpm" adds noise again in every step, "ddim" adds none.
+      num_steps: steps of the sampler, evenly spaced among those of the diffusion.
+      filters: channels at half the sides of the image; half as many more at a quarter.
+      num_blocks: residual blocks at half the sides, at a quarter, and at half again.
+      learning_rate: float; of AdamW at its highest.
+
+    Raises:
+      ValueError: if an argument cannot be.
+    """
+
+    recipe = dict(data="mnist", epochs=6, batch_size=64)
+    log_prob_kind = "lower_bound"
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        levels: int = 256,
+        num_classes: int = 0,
+        diffusion_steps: int = 1000,
+        sampler: Literal["ddpm", "ddim"] = "ddpm",
+        num_steps: int = 25,
+        filters: int = 64,
+        num_blocks: int = 2,
+        learning_rate: float = 2e-3,
+    ):
+        super().__init__(shape, levels, num_classes)
+        if len(shape) != 3 or levels < 2:
+            raise ValueError(f"Expected images of 2 levels or more. Received: {shape=}, {levels=}")
+        if sampler not in ("ddpm", "ddim"):
+            raise ValueError(f"sampler must be 'ddpm' or 'ddim'. Received: {sampler=}")
+        if diffusion_steps < 2 or not 1 <= num_steps <= diffusion_steps:
+            raise ValueError(
+                "diffusion_steps must be 2 or more, num_steps 1 to diffusion_steps."
+                f" Received: {diffusion_steps=}, {num_steps=}"
+            )
+        if min(filters - 1, num_blocks) < 1 or not 0 < learning_rate < math.inf:
+            raise ValueError(
+                "num_blocks and learning_rate must be positive, filters 2 or more."
+                f" Received: {filters=}, {num_blocks=}, {learning_rate=}"
+            )
+        self.diffusion_steps, self.sampler, self.num_steps = diffusion_steps, sampler, num_steps
+        self.learning_rate = learning_rate
+        ends = [math.atan(FIRST * 2.0 / (levels - 1)), math.pi / 2]
+        angles = np.linspace(*np.power(ends, 1.0 / POWER), diffusion_steps) ** POWER
+        self.angles = np.insert(angles, 0, 0.0)  # [1 + T]
+        self.network = unet(self.shape, num_classes, filters, num_blocks)
+        self.build()
+
+    def coefficients(self, t):
+        """Returns a_t and s_t, float32 [n, 1, 1, 1] each, of t int32 [n] in 0 … T."""
+        both = (tf.constant(f(self.angles), tf.float32) for f in (np.cos, np.sin))
+        return [tf.reshape(tf.gather(c, t), [-1, 1, 1, 1]) for c in both]
+
+    def diffused(self, x0, noise, t):
+        """Returns x_t of x_0 and noise, float32 [n, *shape] each, for t int32 [n]."""
+        a, s = self.coefficients(t)
+        return a * x0 + s * noise
+
+    def velocity(self, x, t, labels):
+        """Returns the network's v of x_t, float32 [n, *shape], for t int32 [n] in 1 … T."""
+        # Waves of x_t with periods of 2, 4, 8, … levels, as far as the noise leaves a mean of them.
+        rates = math.pi * (self.levels - 1.0) / 2.0 ** np.arange(1, 1 + OCTAVES)
+        phase = x[..., None] * tf.constant(rates, tf.float32)  # [n, H, W, C, OCTAVES]
+        _, s = self.coefficients(t)
+        mean = tf.exp(-0.5 * (s[..., None] * tf.constant(rates, tf.float32)) ** 2)
+        waves = tf.concat([mean * tf.cos(phase), mean * tf.sin(phase)], axis=4)
+        waves = tf.reshape(waves, [-1, *self.shape[:2], 2 * OCTAVES * self.shape[2]])
+        # Waves of t in thousandths of T, as Vaswani et al., NeurIPS 2017, have them of positions.
+        phase = tf.cast(t, tf.float32)[:, None] * (1000.0 / self.diffusion_steps)
+        phase /= tf.constant(np.geomspace(1.0, 1e4, WAVES), tf.float32)  # [n, WAVES]
+        time = tf.concat([tf.cos(phase), tf.sin(phase)], axis=1)
+        label = self.one_hot(labels, tf.shape(x)[0])
+        return self.network([tf.concat([x, waves], axis=3), time, label])
+
+    def denoised(self, x, t, labels=None):
+        """Returns the x_0 that the network sees in x_t, in [-1, 1]; arguments as of `velocity`."""
+        a, s = self.coefficients(t)
+        return tf.clip_by_value(a * x - s * self.velocity(x, t, labels), -1.0, 1.0)
+
+    def posterior(self, x0, x, t, to):
+        """Returns loc and scale of the sampler's normal q(x_to | x_t, x_0), for to < t.
+
+        Args:
+          x0: float32 [n, *shape].
+          x: float32 [n, *shape], x_t.
+          t: int32 [n], in 1 … T.
+          to: int32 [n], in 0 … t - 1.
+
+        Returns:
+          float32 [n, *shape], and float32 [n, 1, 1, 1], which for "ddim" is 0.
+        """
+        (a, s), (a_to, s_to) = self.coefficients(t), self.coefficients(to)
+        if self.sampler == "ddpm":
+            # 1 - a^2 / a_to^2, which is no difference of numbers near 1.
+            ends, between = (tf.gather(tf.constant(self.angles, tf.float32), k) for k in (t, to))
+            lost = tf.sin(ends + between) * tf.sin(ends - between)
+            scale = s_to / s * tf.sqrt(tf.reshape(lost, [-1, 1, 1, 1])) / a_to
+            direction = a * s_to**2 / (a_to * s)
+        else:
+            scale, direction = tf.zeros_like(s), s_to
+        return a_to * x0 + direction * (x - a * x0) / s, scale
+
+    def likelihood(self, x0):
+        """Returns p(x_0 | x_1) of the denoised x_1, over the values 0 … levels - 1."""
+        loc = 0.5 * (x0 + 1.0) * (self.levels - 1.0)
+        return DiscretizedLogistic(loc, SCALE, self.levels)
+
+    def compile(self, total_steps=None):
+        """Compiles with AdamW; its rate rises and falls over total_steps, or is constant."""
+        rate = warm_cosine(self.learning_rate, total_steps, WARMUP)
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY)
+        super().compile(optimizer=optimizer, average=AVERAGE)
+
+    def compute_loss(self, x, y, seed, first, training=False):
+        """Returns the mean square error of v, float32 []."""
+        n = tf.shape(x)[0]
+        u = zoo.random.uniform(zoo.random.fold_in(seed, _TIME), first, n, ())
+        t = 1 + tf.cast(u * self.diffusion_steps, tf.int32)
+        noise = zoo.random.normal(zoo.random.fold_in(seed, _NOISE), first, n, self.shape)
+        x0 = 2.0 * self.on_grid(x) - 1.0
+        a, s = self.coefficients(t)
+        error = a * noise - s * x0 - self.velocity(self.diffused(x0, noise, t), t, y)
+        return tf.reduce_mean(error**2)
+
+    def log_prob(self, x, seed, labels=None, first=0):
+        """Returns a draw for each image, in nats, whose mean is the bound.
+
+        Of the T - 1 terms of the sum it has TERMS, drawn with probabilities in proportion to
+        log(angle_t / angle_{t-1}), one from each of as many parts of equal probability, and divided
+        by how often they are drawn. The bound is of all T steps of "ddpm", whatever the sampler.
+
+        Args:
+          x: float32 [n, *shape], in [0, 1] on the grid of the levels.
+          seed: int32 [2]; the draws of image k depend on (seed, first + k) alone.
+          labels: int32 [n], or None where the model is unconditional.
+          first: int32 []; index of the first image.
+
+        Returns:
+          float32 [n].
+        """
+        n, draws = tf.shape(x)[0], 1 + TERMS  # x_1, and those of the sum
+        probs = np.log(self.angles[2:] / self.angles[1:-1])
+        probs /= probs.sum()
+        snr = np.tan(self.angles[1:]) ** -2.0
+        weights = np.array([0.0, 0.0, *(0.5 * (snr[:-1] - snr[1:]) / (TERMS * probs))])
+        u = zoo.random.uniform(zoo.random.fold_in(seed, _TIME), first, n, (1,))
+        u = tf.reshape((tf.range(TERMS, dtype=tf.float32) + u) / TERMS, [-1])
+        t = 2 + tf.searchsorted(tf.constant(np.cumsum(probs)[:-1], tf.float32), u, "right")
+        t = tf.concat([tf.ones([n, 1], tf.int32), tf.reshape(t, [n, TERMS])], axis=1)
+        t = tf.reshape(t, [-1])  # [n draws], as all that follows
+        noise = zoo.random.normal(zoo.random.fold_in(seed, _NOISE), first, n, (draws, *self.shape))
+        x0 = tf.repeat(2.0 * self.on_grid(x) - 1.0, draws, axis=0)
+        x_t = self.diffused(x0, tf.reshape(noise, tf.shape(x0)), t)
+        denoised = self.denoised(x_t, t, None if labels is None else tf.repeat(labels, draws))
+        error = tf.reduce_sum((x0 - denoised) ** 2, axis=(1, 2, 3))
+        terms = tf.gather(tf.constant(weights, tf.float32), t) * error
+        log_likelihood = self.likelihood(denoised[::draws]).log_prob(x * (self.levels - 1.0))
+        log_likelihood = tf.reduce_sum(log_likelihood, axis=(1, 2, 3))
+        return log_likelihood - tf.reduce_sum(tf.reshape(terms, [n, draws]), axis=1)
+
+    def sample(self, num_samples, seed, labels=None, first=0):
+        """Draws images.
+
+        Args:
+          num_samples: int32 [].
+          seed: int32 [2]; image k depends on (seed, first + k) alone.
+          labels: int32 [num_samples], or None where the model is unconditional.
+          first: int32 []; index of the first image, to draw many in parts.
+
+        Returns:
+          float32 [num_samples, height, width, channels], in [0, 1] on the grid of the levels.
+        """
+        times = np.arange(self.num_steps + 1) * self.diffusion_steps // self.num_steps
+        times = tf.constant(times, tf.int32)
+
+        def noise(k):
+            return zoo.random.normal(zoo.random.fold_in(seed, k), first, num_samples, self.shape)
+
+        def step(k, x):
+            t, to = (tf.fill([num_samples], times[i]) for i in (k, k - 1))
+            x, scale = self.posterior(self.denoised(x, t, labels), x, t, to)
+            if self.sampler == "ddpm":
+                x += scale * noise(k)
+            return k - 1, x
+
+        _, x0 = tf.while_loop(lambda k, x: k > 0, step, (self.num_steps, noise(self.num_steps + 1)))
+        return tf.round(0.5 * (x0 + 1.0) * (self.levels - 1.0)) / (self.levels - 1.0)
+
+
+def unet(shape, num_classes, filters, num_blocks):
+    """Builds (x_t, waves of t, one-hot label) -> v, [n, *shape]."""
+    x = keras.Input((*shape[:2], (1 + 2 * OCTAVES) * shape[2]))
+    waves = keras.Input((2 * WAVES,))
+    label = keras.Input((num_classes,))
+    condition = keras.layers.Concatenate()([waves, label])
+    condition = keras.layers.Dense(filters, activation="silu")(condition)
+    condition = keras.layers.Dense(filters // 2, activation="silu")(condition)
+    condition = keras.layers.Reshape((1, 1, filters // 2))(condition)
+
+    def residuals(h):
+        for _ in range(num_blocks):
+            h = residual(h, condition)
+        return h
+
+    h = keras.layers.Conv2D(filters, 4, strides=2, padding="same")(x)  # [B, H/2, W/2, F]
+    h = skipped = residuals(h)
+    h = keras.layers.Conv2D(filters * 3 // 2, 2, strides=2, padding="same")(h)  # [B, H/4, W/4, …]
+    h = keras.layers.Conv2DTranspose(filters, 2, strides=2)(residuals(h))
+    h = h[:, : skipped.shape[1], : skipped.shape[2]]
+    h = residuals(keras.layers.Add()([h, skipped]))
+    h = keras.layers.Activation("silu")(h)
+    # bfloat16 is coarser than 256 levels.
+    h = keras.layers.Conv2DTranspose(shape[2], 4, strides=2, padding="same", dtype="float32")(h)
+    return keras.Model([x, waves, label], h[:, : shape[0], : shape[1]])
+
+
+def residual(h, condition):
+    """Adds to h, [n, H, W, F], two convolutions of it, as the condition scales and shifts it."""
+    filters = h.shape[-1]
+    scale, shift = (keras.layers.Conv2D(filters, 1)(condition) for _ in range(2))
+    branch = keras.layers.LayerNormalization(center=False, scale=False)(h)
+    branch = keras.layers.Add()([branch, keras.layers.Multiply()([branch, scale]), shift])
+    branch = keras.layers.Conv2D(filters, 3, padding="same")(branch)
+    branch = keras.layers.Activation("silu")(branch)
+    branch = keras.layers.Conv2D(filters, 3, padding="same", kernel_initializer="zeros")(branch)
+    return keras.layers.Add()([h, branch])

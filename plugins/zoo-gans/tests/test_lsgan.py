@@ -1,0 +1,123 @@
+"""The LSGAN: the conformance checks, and its losses and steps against independent numbers."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from zoo_gans.lsgan import LSGAN
+
+import zoo
+
+test_conformance = zoo.testing.conformance(LSGAN, filters=8, latent_dim=16, learning_rate=2e-3)
+
+
+@pytest.fixture
+def tiny():
+    """An LSGAN of 8 x 8 images of 256 levels, four of them, and their labels."""
+    keras.utils.set_random_seed(1)
+    model = LSGAN((8, 8, 1), num_classes=2, latent_dim=3, filters=4)
+    x = np.random.default_rng(1).integers(0, 256, (4, 8, 8, 1)).astype(np.float32) / 255.0
+    return model, tf.constant(x), tf.constant([0, 1, 1, 0])
+
+
+def test_the_losses_are_those_of_the_paper_computed_by_hand(tiny):
+    model, x, y = tiny
+    model.compile()
+    found = {key: float(value) for key, value in model.test_step((x, y)).items()}
+    fakes = model.sample(4, model.step_seed(0), labels=y)
+    on_data, on_fakes = (
+        model.discriminate(images, tf.one_hot(y, 2)).numpy().astype(np.float64)
+        for images in (x, fakes)
+    )
+    loss = 0.5 * np.mean((on_data - 1.0) ** 2) + 0.5 * np.mean(on_fakes**2)
+    assert found["discriminator_loss"] == pytest.approx(loss, rel=1e-5)
+    loss = 0.5 * np.mean((on_fakes - 1.0) ** 2)
+    assert found["generator_loss"] == pytest.approx(loss, rel=1e-5)
+    assert found["discriminator_accuracy"] == pytest.approx(np.mean(on_data > on_fakes))
+
+
+def stepped(model, data, generator_rate, discriminator_rate):
+    """How far one step of gradient descent moves the weights of either network."""
+    model.compile()
+    for name, rate in (("generator", generator_rate), ("discriminator", discriminator_rate)):
+        optimizer = keras.optimizers.SGD(rate)
+        optimizer.build(getattr(model, name).trainable_variables)
+        setattr(model, f"{name}_optimizer", optimizer)
+    networks = (model.moved_weights, model.discriminator.trainable_variables)
+    before = [[w.numpy() for w in network] for network in networks]
+    model.train_step(data)
+    return [
+        [w.numpy() - old for w, old in zip(network, olds, strict=True)]
+        for network, olds in zip(networks, before, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-12])
+def test_one_pass_gives_the_gradients_of_both_losses(tiny, scale):
+    """Against two tapes; also where D says almost 0 of fakes, as it is taught to."""
+    model, x, y = tiny
+    kernel, bias = model.discriminator.trainable_variables[-2:]
+    kernel.assign(scale * kernel)
+    bias.assign(tf.zeros_like(bias))
+    label = tf.one_hot(y, 2)
+    seed = zoo.random.fold_in(zoo.random.fold_in(tf.zeros([2], tf.int32), 0, 1), 0)
+    z = zoo.random.normal(seed, 0, 4, (3,))
+    rounded = tf.grad_pass_through(lambda images: tf.round(255.0 * images) / 255.0)
+    with tf.GradientTape(persistent=True) as tape:
+        fakes = rounded(model.generator([z, label], training=True))
+        on_data, on_fakes = (model.discriminator([images, label]) for images in (x, fakes))
+        generator_loss = tf.reduce_mean(0.5 * (on_fakes - 1.0) ** 2)
+        discriminator_loss = tf.reduce_mean(0.5 * (on_data - 1.0) ** 2 + 0.5 * on_fakes**2)
+    expected = [
+        tape.gradient(generator_loss, model.generator.trainable_variables),
+        tape.gradient(discriminator_loss, model.discriminator.trainable_variables),
+    ]
+    assert np.abs(expected[0][-1]).max() > 1e-3 * scale
+    # A step that is not lost in the rounding of the weights.
+    for moves, gradients, rate in zip(
+        stepped(model, (x, y), 1.0 / scale, 1.0), expected, (1.0 / scale, 1.0), strict=True
+    ):
+        for move, gradient in zip(moves, gradients, strict=True):
+            np.testing.assert_allclose(move, -rate * gradient, rtol=1e-3, atol=1e-6)
+
+
+def test_a_fake_that_is_exactly_0_to_the_discriminator_teaches_nothing_and_harms_nothing(tiny):
+    model, x, y = tiny
+    for weight in model.discriminator.trainable_variables[-2:]:
+        weight.assign(tf.zeros_like(weight))
+    generator, discriminator = stepped(model, (x, y), 1.0, 1.0)
+    assert not any(np.any(move) for move in generator)
+    assert np.isfinite(discriminator[-1]).all()
+    assert discriminator[-1].any()
+
+
+@pytest.mark.parametrize("rates", [(0.0, 1.0), (1.0, 0.0)])
+def test_an_update_of_one_network_leaves_the_other_alone(tiny, rates):
+    model, x, y = tiny
+    for moves, rate in zip(stepped(model, (x, y), *rates), rates, strict=True):
+        assert any(move.any() for move in moves) == (rate > 0)
+
+
+def test_a_discriminator_that_is_right_has_not_won_before_it_is_sure():
+    model = LSGAN((8, 8, 1), filters=4)
+    log = [{"step": 10 * k, "discriminator_loss": 0.01} for k in range(300)]
+    assert model.trouble(log) is None
+    surer = [{**line, "discriminator_loss": 5e-4} for line in log]
+    assert "the discriminator has won" in model.trouble(surer)
+    assert model.trouble(surer[:99]) is None
+    assert model.trouble([*surer[:-1], log[-1]]) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shape": (7, 28, 1)}, r"sides of 8 or more.*shape=\(7, 28, 1\)"),
+        ({"shape": (28, 28)}, r"shape=\(28, 28\)"),
+        ({"levels": 0}, "levels=0"),
+        ({"filters": 0}, "filters=0"),
+        ({"learning_rate": 0.0}, "learning_rate=0.0"),
+    ],
+)
+def test_what_cannot_be_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        LSGAN(**{"shape": (8, 8, 1), **options})

@@ -1,0 +1,178 @@
+"""The WGAN-GP: the conformance checks, and its losses and steps against independent numbers."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from zoo_gans import networks
+from zoo_gans.wgan_gp import WGANGP
+
+import zoo
+
+test_conformance = zoo.testing.conformance(
+    WGANGP, filters=8, latent_dim=16, num_critic_steps=2, learning_rate=2e-3
+)
+
+
+def made():
+    """A WGAN-GP of 8 x 8 images of 256 levels, four of them, and their labels."""
+    keras.utils.set_random_seed(1)
+    model = WGANGP((8, 8, 1), num_classes=2, latent_dim=3, filters=4, num_critic_steps=3)
+    x = np.random.default_rng(1).integers(0, 256, (4, 8, 8, 1)).astype(np.float32) / 255.0
+    return model, tf.constant(x), tf.constant([0, 1, 1, 0])
+
+
+@pytest.fixture
+def tiny():
+    return made()
+
+
+def values(weights):
+    return [w.numpy() for w in weights]
+
+
+def with_descent(model, generator_rate, discriminator_rate):
+    """Compiles the model with gradient descent in the place of Adam."""
+    model.compile()
+    for name, rate in (("generator", generator_rate), ("discriminator", discriminator_rate)):
+        optimizer = keras.optimizers.SGD(rate)
+        optimizer.build(getattr(model, name).trainable_variables)
+        setattr(model, f"{name}_optimizer", optimizer)
+
+
+def test_the_losses_are_those_of_the_paper_computed_by_hand(tiny):
+    model, x, y = tiny
+    model.compile()
+    found = {key: float(value) for key, value in model.test_step((x, y)).items()}
+    fakes = model.sample(4, model.step_seed(0), labels=y)
+    on_data, on_fakes = (
+        model.discriminate(images, tf.one_hot(y, 2)).numpy().astype(np.float64)
+        for images in (x, fakes)
+    )
+    assert found["discriminator_loss"] == pytest.approx((on_fakes - on_data).mean(), abs=1e-6)
+    assert found["generator_loss"] == pytest.approx(-on_fakes.mean(), abs=1e-6)
+    assert found["discriminator_accuracy"] == pytest.approx(np.mean(on_data > on_fakes))
+
+
+def test_the_penalty_is_that_of_the_slopes_between_data_and_fakes(tiny):
+    """Of a quadratic critic, whose slopes are a product of matrices."""
+    model, x, _ = tiny
+    rng = np.random.default_rng(2)
+    fakes = rng.random((4, 8, 8, 1)).astype(np.float32)
+    a, b = rng.standard_normal((64, 64)) / 64.0, rng.standard_normal(64) / 4.0
+
+    def critic(images, label):
+        h = tf.reshape(images, [-1, 64])
+        return tf.reduce_sum(h * (h @ tf.constant(a, tf.float32) + tf.constant(b, tf.float32)), 1)
+
+    model.discriminate = critic
+    seed = tf.constant([1, 2])
+    u = zoo.random.uniform(seed, 5, 4, (1,)).numpy().astype(np.float64)
+    assert len(np.unique(u)) == 4
+    y = u * x.numpy().reshape(4, 64) + (1.0 - u) * fakes.reshape(4, 64)
+    slopes = np.linalg.norm(y @ (a + a.T) + b, axis=1)
+    found = model.gradient_penalty(x, fakes, None, seed, 5)
+    assert float(found) == pytest.approx(np.mean((slopes - 1.0) ** 2), rel=1e-4)
+
+
+def test_a_critic_without_a_slope_has_a_gradient_that_is_finite(tiny):
+    model, x, y = tiny
+    kernel = model.discriminator.trainable_variables[-1]
+    kernel.assign(tf.zeros_like(kernel))
+    with tf.GradientTape() as tape:
+        penalty = model.gradient_penalty(x, x, tf.one_hot(y, 2), tf.constant([1, 2]), 0)
+    assert float(penalty) == pytest.approx(1.0, abs=1e-5)
+    assert np.isfinite(tape.gradient(penalty, kernel)).all()
+
+
+def linear(shape, num_classes, filters, use_bias):
+    """Builds a critic that is a product with its one weight."""
+    image, label = keras.Input(shape), keras.Input((num_classes,))
+    product = keras.layers.Dense(1, use_bias=False)(keras.layers.Flatten()(image))
+    return keras.Model([image, label], product[:, 0] + keras.ops.sum(0.0 * label, axis=1))
+
+
+def test_a_step_of_the_critic_computed_by_hand(monkeypatch):
+    """Of a linear critic w, whose penalty is 10 (|w| - 1)^2 wherever it is taken."""
+    monkeypatch.setattr(networks, "discriminator", linear)
+    model, x, y = made()
+    (weight,) = model.discriminator.weights
+    w = weight.numpy()[:, 0].astype(np.float64)
+    with_descent(model, 0.0, 0.5)
+    seed = zoo.random.fold_in(zoo.random.fold_in(tf.zeros([2], tf.int32), 0, 1), 0)
+    fakes = model.fakes(seed, 0, tf.one_hot(y, 2), training=True).numpy()
+    model.train_step((x, y))
+    gradient = fakes.reshape(4, 64).mean(0) - x.numpy().reshape(4, 64).mean(0)
+    size = np.linalg.norm(w)
+    assert abs(size - 1.0) > 0.1
+    gradient += 10.0 * 2.0 * (size - 1.0) * w / size
+    np.testing.assert_allclose(weight.numpy()[:, 0], w - 0.5 * gradient, atol=1e-5)
+
+
+def test_the_generator_moves_in_its_turn_alone_and_the_critic_always(tiny):
+    model, x, y = tiny
+    model.compile()
+    step = tf.function(model.train_step)
+    moved = []
+    for _ in range(7):
+        both = (model.moved_weights, model.discriminator.trainable_variables)
+        before = [*map(values, both)]
+        step((x, y))
+        pairs = zip(before, map(values, both), strict=True)
+        moved.append(tuple(any(map(np.any, map(np.subtract, *pair))) for pair in pairs))
+    assert [critic for _, critic in moved] == 7 * [True]
+    assert [generator for generator, _ in moved] == [False, False, True, False, False, True, False]
+
+
+def test_a_step_of_the_generator_goes_up_the_critic_which_stays(tiny):
+    model, x, y = tiny
+    with_descent(model, 1.0, 0.0)
+    model.step.assign(2)
+    label = tf.one_hot(y, 2)
+    seed = zoo.random.fold_in(zoo.random.fold_in(tf.zeros([2], tf.int32), 0, 3), 2)
+    z = zoo.random.normal(seed, 0, 4, (3,))
+    rounded = tf.grad_pass_through(lambda images: tf.round(255.0 * images) / 255.0)
+    with tf.GradientTape() as tape:
+        fakes = rounded(model.generator([z, label], training=True))
+        worth = tf.reduce_mean(model.discriminator([fakes, label]))
+    expected = tape.gradient(worth, model.generator.trainable_variables)
+    before, critic = values(model.moved_weights), values(model.discriminator.weights)
+    model.train_step((x, y))
+    for new, old, gradient in zip(values(model.moved_weights), before, expected, strict=True):
+        np.testing.assert_allclose(new - old, gradient, atol=1e-6)
+    assert all(map(np.array_equal, critic, values(model.discriminator.weights)))
+
+
+def test_both_rates_end_at_0(tiny):
+    model, x, y = tiny
+    model.compile(total_steps=6)
+    rates = []
+    for _ in range(6):
+        optimizers = (model.generator_optimizer, model.discriminator_optimizer)
+        rates.append([float(optimizer.learning_rate) for optimizer in optimizers])
+        model.train_step((x, y))
+    generator, critic = zip(*rates, strict=True)
+    assert [int(optimizer.iterations) for optimizer in optimizers] == [2, 6]
+    assert generator[0] == critic[0] == pytest.approx(model.learning_rate)
+    assert [float(optimizer.learning_rate) for optimizer in optimizers] == [0.0, 0.0]
+
+
+def test_a_run_is_not_judged_by_the_value_of_its_critic():
+    model = WGANGP((8, 8, 1), filters=4)
+    assert model.trouble([{"step": 10 * k, "generator_loss": 99.0} for k in range(300)]) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shape": (7, 28, 1)}, r"sides of 8 or more.*shape=\(7, 28, 1\)"),
+        ({"shape": (28, 28)}, r"shape=\(28, 28\)"),
+        ({"levels": 0}, "levels=0"),
+        ({"filters": 0}, "filters=0"),
+        ({"num_critic_steps": 0}, "num_critic_steps=0"),
+        ({"learning_rate": 0.0}, "learning_rate=0.0"),
+    ],
+)
+def test_what_cannot_be_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        WGANGP(**{"shape": (8, 8, 1), **options})

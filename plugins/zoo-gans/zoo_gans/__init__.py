@@ -1,0 +1,1 @@
+"""Generative adversarial networks for zoo: WGAN-GP and LSGAN."""

@@ -1,0 +1,90 @@
+"""LSGAN: a convolutional generator and a discriminator that are trained on squared errors.
+
+    z ~ Normal(0, I)                               [latent_dim]
+    x = G(z), rounded to the levels of the data
+
+The discriminator D gives a number that is to be 1 for data and 0 for fakes. The losses are
+
+    discriminator_loss = E (D(x) - 1)^2 / 2 + E D(G(z))^2 / 2
+    generator_loss     = E (D(G(z)) - 1)^2 / 2
+
+Where D tells nothing it says 1/2, and the losses are 1/4 and 1/8.
+
+Family: generative adversarial network
+
+Source: Mao, Li, Xie, Lau, Wang and Smolley, Least squares generative adversarial networks, ICCV
+2017, https://arxiv.org/abs/1611.04076, equation 9 (a = 0, b = c = 1).
+
+Differs from the source: D has no batch normalisation, so that one pass through it and one back
+train both networks, from the same fakes; the generator that samples is an average over the steps
+(Karras, Aila, Laine and Lehtinen, Progressive growing of GANs, ICLR 2018); the rectifiers of G are
+leaky; the learning rate falls; z is normal; fakes are rounded to the levels of the data; G ends in
+a sigmoid, as images are in [0, 1]; conditional on the label by concatenation to z in G and by
+projection in D (Miyato and Koyama, cGANs with projection discriminator, ICLR 2018).
+"""
+
+from zoo.adversarial import AdversarialModel
+from zoo_gans import networks
+
+__all__ = ["LSGAN"]
+
+ZOO_API = 1
+
+WON = 1e-3  # of the discriminator's loss, where it has won
+WON_STEPS = 1000  # in which the loss has to be so small, to have won
+
+
+class LSGAN(AdversarialModel):
+    """A GAN of convolutions and squared errors.
+
+    Args:
+      shape: (height, width, channels) of an image, with sides of 8 or more.
+      levels: 2 for binary images, 256 for 8-bit ones.
+      num_classes: number of labels the model is conditional on; 0 is unconditional.
+      latent_dim: dimensions of z.
+      filters: channels at half the side of the image, doubled each time the side halves, but no
+        more than 8 times as many.
+      learning_rate: of Adam, for both networks, in the beginning.
+
+    Raises:
+      ValueError: if an argument cannot be.
+    """
+
+    recipe = dict(data="mnist", epochs=30, batch_size=64)
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        levels: int = 256,
+        num_classes: int = 0,
+        latent_dim: int = 64,
+        filters: int = 64,
+        learning_rate: float = 4e-4,
+    ):
+        super().__init__(shape, levels, num_classes, latent_dim, learning_rate)
+        self.generator = networks.generator(self.shape, num_classes, latent_dim, filters)
+        self.discriminator = networks.discriminator(self.shape, num_classes, filters, use_bias=True)
+        self.build()
+
+    def generate(self, z, label, training=False):
+        """Returns images of latents, as of `AdversarialModel`."""
+        return self.generator([z, label], training=training)
+
+    def discriminate(self, x, label, seed=None, first=0):
+        """Returns numbers of images, as the logits of `AdversarialModel`."""
+        return self.discriminator([x, label])
+
+    def objectives(self, on_data, on_fakes):
+        """Returns the losses of D and of G, float32 [n] each, of D at data and at fakes."""
+        return ((on_data - 1.0) ** 2 + on_fakes**2) / 2.0, (on_fakes - 1.0) ** 2 / 2.0
+
+    def trouble(self, log):
+        """Says that the discriminator has won: it errs no more, so the generator learns nothing."""
+        step = log[-1]["step"]
+        recent = [x["discriminator_loss"] for x in log if x["step"] > step - WON_STEPS]
+        if step < WON_STEPS or max(recent) > WON:
+            return None
+        return (
+            f"the discriminator has won: for {WON_STEPS:,} steps discriminator_loss was {WON:g} or"
+            " less, where it is 0.25 between equals. A smaller learning_rate may help"
+        )
