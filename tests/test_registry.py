@@ -150,7 +150,10 @@ def test_the_api_is_what_the_module_says(tmp_path, text, api):
 
 def test_a_file_of_another_api_is_refused(tmp_path):
     (tmp_path / "mine.py").write_text("ZOO_API = 99")
-    with pytest.raises(InputError, match=r"mine.py:Mine cannot be used.*zoo API 99"):
+    with pytest.raises(InputError, match=r"mine.py:Mine cannot be used.*zoo API 99.*keras-genzoo"):
+        registry.load(f"{tmp_path}/mine.py:Mine")
+    (tmp_path / "mine.py").write_text("ZOO_API = 0")
+    with pytest.raises(InputError, match="ZOO_API = 1 once it keeps that contract"):
         registry.load(f"{tmp_path}/mine.py:Mine")
 
 

@@ -459,7 +459,7 @@ def _read_file_entry(path, class_name):
     if not path.is_file():
         raise InputError(f"There is no file {path}. A model in a file is written FILE.py:Class")
     stated = _read_module(path)
-    problem = None if stated["api"] is None else _other_api(stated["api"], "what it came with")
+    problem = None if stated["api"] is None else _other_api(stated["api"], None)
     return Entry(class_name, None, "", f"{path}:{class_name}", **stated, problem=problem)
 
 
@@ -467,10 +467,12 @@ def _other_api(api, package):
     """Says that a module was written for another API than this one, or returns None."""
     if api == API_VERSION:
         return None
-    newer = PACKAGE if api > API_VERSION else package
+    mend = f"pip install -U {PACKAGE if api > API_VERSION else package}"
+    if package is None and api < API_VERSION:
+        mend = f"ZOO_API = {API_VERSION} once it keeps that contract"
     return (
         f"it was written for zoo API {api}, and this zoo has API {API_VERSION}."
-        f" What may help: pip install -U {newer}."
+        f" What may help: {mend}."
     )
 
 
