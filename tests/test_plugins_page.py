@@ -75,6 +75,7 @@ def test_every_command_of_the_page_does_what_it_says(outputs):
     assert "mine" not in said["ZOO_PLUGINS= zoo list"]
 
 
+@pytest.mark.slow
 def test_the_wheel_works_in_a_fresh_environment(outputs, tmp_path):
     folder, _ = outputs
     (wheel,) = (folder / "dist").glob("*.whl")
