@@ -397,11 +397,12 @@ def _distributions():
             package, path = _normalise(match["name"]), Path(root, folder, "entry_points.txt")
             if package in seen:
                 continue
-            if not path.is_file():  # what an uninstallation left does not hide what is installed
-                if path.with_name("METADATA").is_file():
-                    seen.add(package)
+            has_entry_points = path.is_file()
+            # What an uninstallation left does not hide what is installed.
+            if has_entry_points or path.with_name("METADATA").is_file():
+                seen.add(package)
+            if not has_entry_points:
                 continue
-            seen.add(package)
             try:
                 text = path.read_text("utf-8", errors="replace")
             except OSError:

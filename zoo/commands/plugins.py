@@ -64,7 +64,7 @@ def command(tried):
     if os.environ.get("ZOO_PLUGINS") == "":
         click.echo("Plugins are switched off by ZOO_PLUGINS=.", err=True)
     for name in sorted({entry.name for typed, entry in found.items() if typed != entry.name}):
-        click.echo(clash(name), err=True)
+        click.echo(clash(name, found), err=True)
     for trouble in filter(None, troubles):
         click.echo(trouble, err=True)
     if count := sum(map(bool, troubles)):
@@ -98,13 +98,13 @@ def import_trouble(name):
     return str(registry.unusable(registry.find(name), problem))
 
 
-def clash(name):
-    """Says what to type for the models of one name."""
+def clash(name, found):
+    """Says what to type for the models of one name, of all that `registry.models` found."""
     from zoo import registry
 
     try:
         own = registry.find(name)
     except InputError as error:
         return str(error)
-    others = [typed for typed, entry in registry.models().items() if typed != entry.name == name]
+    others = [typed for typed, entry in found.items() if typed != entry.name == name]
     return f"{name} is the model of {own.package}. Write {' or '.join(others)} for another."
