@@ -179,7 +179,7 @@ def test_damaged_metadata_breaks_nothing(install, tmp_path):
     (tmp_path / "~ip-1.0.dist-info").mkdir()
     found = by_name()
     assert found["good"].problem is None
-    assert "entry_points.txt is damaged" in found["bad"].problem
+    assert f"{tmp_path / 'half-1.0.dist-info'}/entry_points.txt is damaged" in found["bad"].problem
     assert "entry_points.txt is damaged" in found["worse"].problem
     assert "cannot be read" in found["long"].problem
     assert "vae" in found
@@ -216,6 +216,11 @@ def test_what_cannot_be_used_is_listed_with_its_problem(install, module, problem
         ("Model = 3", "must be a subclass of zoo.GenerativeModel. Received: 3"),
         ("class Model: pass", "must be a subclass"),
         ("", "Received: None"),
+        (f"{MODEL}    recipe = None", "Model.recipe must be a dict. Received: None"),
+        (
+            f"{MODEL}    def __init__(self, shape: 'Where'): pass",
+            r"the types of Model.__init__ cannot be read: NameError: name 'Where'",
+        ),
     ],
 )
 def test_a_broken_plugin_is_named(install, request, module, problem):

@@ -32,14 +32,13 @@ WON_STEPS = 1000  # in which the loss has to be so large, to have lost
 class AdversarialModel(GenerativeModel):
     """A generator and a discriminator, trained against each other. Abstract: a subclass has
 
-    * `generator` and `discriminator`, built networks with weights of their own;
-    * `generate(z, label, training=False)`: images, float32 [n, *shape] in [0, 1], of z, float32
-      [n, latent_dim], and label, float32 [n, num_classes], one-hot;
-    * `discriminate(x, label, seed, first)`: logits, float32 [n], each of its own image alone; seed,
-      int32 [2], and first, int32 [], are of the dropout, and seed is None outside training.
+    * `generator`: [z, label] -> images, float32 [n, *shape] in [0, 1];
+    * `discriminator`: [x, label] -> logits, float32 [n], each of its own image alone,
 
-    One with other losses has its own `objectives`, each a function of the logits of one image and
-    one fake, and its own `trouble`.
+    both built, with weights of their own; z is float32 [n, latent_dim], label float32
+    [n, num_classes], one-hot. A discriminator that draws numbers, as dropout does, is called by an
+    own `discriminate`. A model with other losses has its own `objectives`, each a function of the
+    logits of one image and one fake, and its own `trouble`.
 
     Fakes are rounded to the levels of the data, or D would know them by that; G is given the
     gradient at what was rounded (the straight-through estimator of Bengio, Léonard and Courville,
@@ -87,6 +86,21 @@ class AdversarialModel(GenerativeModel):
         optimizer = keras.optimizers.Adam(rate, beta_1=beta_1, beta_2=beta_2)
         optimizer.build(network.trainable_variables)
         return optimizer
+
+    def generate(self, z, label, training=False):
+        """Returns images of latents: float32 [n, *shape] in [0, 1]."""
+        return self.generator([z, label], training=training)
+
+    def discriminate(self, x, label, seed=None, first=0):
+        """Returns the logits of images, float32 [n].
+
+        Args:
+          x: float32 [n, *shape], in [0, 1].
+          label: float32 [n, num_classes].
+          seed: int32 [2], of what is drawn in training; None outside training.
+          first: int32 []; index of the first image: the draws of image k are of (seed, first + k).
+        """
+        return self.discriminator([x, label], training=seed is not None)
 
     def objectives(self, on_data, on_fakes):
         """Returns the losses of D and of G, float32 [n] each, of logits of data and of fakes."""

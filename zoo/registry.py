@@ -104,11 +104,11 @@ def entries():
     """
     only_own = os.environ.get("ZOO_PLUGINS") == ""
     found = {}
-    for package, version, lines in _distributions():
+    for package, version, path, lines in _distributions():
         if only_own and package != PACKAGE:
             continue
         for line in lines:
-            entry = _read_entry(line, package, version)
+            entry = _read_entry(line, package, version, path)
             found.setdefault((entry.name, package), entry)
     return [found[key] for key in sorted(found)]
 
@@ -219,9 +219,15 @@ def load(name):
 
     found = getattr(module, class_name, None)
     if not (isinstance(found, type) and issubclass(found, GenerativeModel)):
-        raise unusable(
-            entry, f"{class_name} must be a subclass of zoo.GenerativeModel. Received: {found!r}."
-        )
+        problem = f"{class_name} must be a subclass of zoo.GenerativeModel. Received: {found!r}."
+        raise unusable(entry, problem)
+    if not isinstance(found.recipe, dict):
+        raise unusable(entry, f"{class_name}.recipe must be a dict. Received: {found.recipe!r}.")
+    try:
+        options(found)
+    except Exception as error:  # the annotations are the plugin's code
+        problem = f"the types of {class_name}.__init__ cannot be read: {one_line(error, '')}."
+        raise unusable(entry, problem) from error
     return found
 
 
@@ -384,7 +390,7 @@ def _saved_models(entry):
 
 
 def _distributions():
-    """Yields (normalised name, version, lines of the group) once a name, as the path finds it."""
+    """Yields (normalised name, version, its file, lines of the group), each name once."""
     seen = set()
     for root in sys.path:
         try:
@@ -408,7 +414,7 @@ def _distributions():
             except OSError:
                 continue
             if lines := _group_lines(text):
-                yield package, _clean(match["version"] or ""), lines
+                yield package, _clean(match["version"] or ""), path, lines
 
 
 def _normalise(package):
@@ -433,11 +439,11 @@ def _winner(same):
     return same[0] if len(same) == 1 else None
 
 
-def _read_entry(line, package, version):
+def _read_entry(line, package, version, path):
     match = _LINE.fullmatch(line)
     if not match or _is_path(match["name"]):
         name, _, value = map(str.strip, line.partition("="))
-        problem = f"its entry_points.txt is damaged: {line!r} is not NAME = MODULE:CLASS."
+        problem = f"{path} is damaged: {line!r} is not NAME = MODULE:CLASS."
         return Entry(name, package, version, value, problem=problem)
     name, value = match["name"], f"{match['module']}:{match['cls']}"
     try:

@@ -73,13 +73,17 @@ def command(name, resume, run, precision, jit, deterministic, dry_run, **asked):
         raise InputError(f"{resume} is a run of {saved['model']}. Received: {name!r}")
     cls = registry.load(saved["model"])
     recipe = {**cls.recipe, **saved, **_given(asked, "epochs", "batch_size", "seed")}
+    lacking = {"data", "epochs", "batch_size"} - {*recipe, *_given(asked, "data")}
+    if lacking:
+        ways = " ".join(f"--{name.replace('_', '-')} …" for name in sorted(lacking))
+        raise InputError(f"The recipe of {cls.__name__} does not say all: add {ways}")
     # What can be refused without the data is, before they are loaded.
     settings = registry.parse_options(cls, asked["settings"])
     if asked["conditional"] and "num_classes" not in {o.name for o in registry.options(cls)}:
         raise InputError(f"{cls.__name__} cannot be conditional: leave out --conditional.")
     if run:
         training.check_new(Path(run))
-    data = datasets.load_dataset(**_source(recipe["data"], asked))
+    data = datasets.load_dataset(**_source(recipe.get("data"), asked))
     click.echo(datasets.describe(data))
     options = {
         **saved.get("options", {}),

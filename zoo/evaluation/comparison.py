@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 
-from zoo.evaluation.scores import LIKELIHOODS, PARTS
+from zoo.evaluation.scores import LIKELIHOOD_METRICS, PARTS
 
 __all__ = ["compare", "differences", "quantity", "winners"]
 
 # Not of ms_per_image, which is of a machine, nor of what is raised at the cost of another score:
 # precision, recall, density, diversity, authenticity.
-HIGHER = {*LIKELIHOODS, "classifier_score", "coverage", "psnr", "ssim"}
+HIGHER = {*LIKELIHOOD_METRICS, "classifier_score", "coverage", "psnr", "ssim"}
 LOWER = {"frechet_distance", "kernel_distance"}
 SURE = 2.0  # standard errors of a difference
 NAMED = {"dataset": "fingerprint", "trained_on": "trained_on_fingerprint"}
@@ -19,7 +19,7 @@ TOLD = {fingerprint: name for name, fingerprint in NAMED.items()}  # by names, i
 
 def quantity(score):
     """Returns what a score is a number of: the likelihood and its bounds are of one thing."""
-    return "likelihood" if score["metric"] in LIKELIHOODS else score["metric"]
+    return "likelihood" if score["metric"] in LIKELIHOOD_METRICS else score["metric"]
 
 
 def compare(scores):

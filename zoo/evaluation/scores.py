@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["LIKELIHOODS", "MEANS", "PROTOCOL", "mean_score", "score", "unseen"]
+__all__ = ["LIKELIHOOD_METRICS", "MEANS", "PROTOCOL", "mean_score", "score", "unseen"]
 
 PROTOCOL = 1
 """Raised whenever the same model and data would get another score."""
@@ -18,7 +18,7 @@ PROTOCOL = 1
 MEANS = {"exact": "log_likelihood", "importance_weight": "elbo", "lower_bound": "lower_bound"}
 """What the mean of log_prob is, by its kind."""
 
-LIKELIHOODS = (*MEANS.values(), "iw_bound")
+LIKELIHOOD_METRICS = (*MEANS.values(), "iw_bound")
 """The metrics that are the likelihood or a bound of it, in nats."""
 
 PARTS = 20  # groups of images whose means are kept: two models are compared by their differences

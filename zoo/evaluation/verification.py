@@ -9,7 +9,7 @@ from zoo.evaluation.comparison import differences
 from zoo.evaluation.likelihood import log_likelihood
 from zoo.evaluation.reconstruction import score_reconstructions
 from zoo.evaluation.samples import score_samples
-from zoo.evaluation.scores import LIKELIHOODS, PROTOCOL, unseen
+from zoo.evaluation.scores import LIKELIHOOD_METRICS, PROTOCOL, unseen
 
 __all__ = ["TOLERANCE", "Verifier", "agrees", "is_quick"]
 
@@ -23,7 +23,7 @@ QUICK = 1000  # log-probabilities or samples that take seconds
 def is_quick(score):
     """Says whether a score takes seconds to compute anew."""
     protocol = score["protocol"]
-    if score["metric"] in LIKELIHOODS:
+    if score["metric"] in LIKELIHOOD_METRICS:
         return protocol["count"] * protocol["k"] <= QUICK
     return protocol.get("samples", math.inf) <= QUICK
 
@@ -73,7 +73,7 @@ class Verifier:
             here["extractor_sha256"] = self._extractor(on).sha256
             here["train_fingerprint"] = self.splits[0].fingerprint
         _check_alike(score, {**score, "protocol": {**p, **here}})  # before it is computed
-        if score["metric"] in LIKELIHOODS:
+        if score["metric"] in LIKELIHOOD_METRICS:
             asked = ("likelihood", on, p["seed"], p["count"], p["k"])
         elif "samples" in p:
             asked = ("samples", on, p["seed"], p["samples"])

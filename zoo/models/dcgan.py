@@ -81,14 +81,6 @@ class DCGAN(AdversarialModel):
         self.discriminator = Discriminator(self.shape, num_classes, filters)
         self.build()
 
-    def generate(self, z, label, training=False):
-        """Returns images of latents, as of `AdversarialModel`."""
-        return self.generator([z, label], training=training)
-
-    def discriminate(self, x, label, seed=None, first=0):
-        """Returns the logits of images, as of `AdversarialModel`."""
-        return self.discriminator(x, label, training=seed is not None)
-
 
 def normal():
     """Makes an initializer: one that is used twice gives the same numbers, whatever the seed."""
@@ -146,7 +138,8 @@ class Discriminator(keras.layers.Layer):
         # A column for all images and one for those of each label: the projection discriminator.
         self.head = Kernel((math.prod(sizes[-1]) * widths[-1], 1 + num_classes))
 
-    def call(self, x, label, training=False):
+    def call(self, inputs, training=False):
+        x, label = inputs
         h = tf.cast(2.0 * x - 1.0, self.compute_dtype)
         for kernel in self.convolutions:
             w, b = kernel.normalized(training)

@@ -70,10 +70,6 @@ class GAN(AdversarialModel):
         self.discriminate(tf.zeros([1, *self.shape]), tf.zeros([1, num_classes]))
         self.build()
 
-    def generate(self, z, label, training=False):
-        """Returns images of latents, as of `AdversarialModel`."""
-        return self.generator([z, label])
-
     def discriminate(self, x, label, seed=None, first=0):
         """Returns the logits of images, as of `AdversarialModel`."""
         return tf.cast(self.discriminator(x, label, seed=seed, first=first), tf.float32)

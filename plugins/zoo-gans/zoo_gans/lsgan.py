@@ -66,14 +66,6 @@ class LSGAN(AdversarialModel):
         self.discriminator = networks.discriminator(self.shape, num_classes, filters, use_bias=True)
         self.build()
 
-    def generate(self, z, label, training=False):
-        """Returns images of latents, as of `AdversarialModel`."""
-        return self.generator([z, label], training=training)
-
-    def discriminate(self, x, label, seed=None, first=0):
-        """Returns numbers of images, as the logits of `AdversarialModel`."""
-        return self.discriminator([x, label])
-
     def objectives(self, on_data, on_fakes):
         """Returns the losses of D and of G, float32 [n] each, of D at data and at fakes."""
         return ((on_data - 1.0) ** 2 + on_fakes**2) / 2.0, (on_fakes - 1.0) ** 2 / 2.0

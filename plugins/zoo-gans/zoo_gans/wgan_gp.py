@@ -77,14 +77,6 @@ class WGANGP(AdversarialModel):
         )
         self.build()
 
-    def generate(self, z, label, training=False):
-        """Returns images of latents, as of `AdversarialModel`."""
-        return self.generator([z, label], training=training)
-
-    def discriminate(self, x, label, seed=None, first=0):
-        """Returns numbers of images, as the logits of `AdversarialModel`."""
-        return self.discriminator([x, label])
-
     def adam(self, network, total_steps):
         """Makes a network's optimizer, as of `AdversarialModel`, for its own number of steps."""
         if network is self.generator and total_steps:
