@@ -18,7 +18,7 @@ __all__ = ["FLOOR", "Watch"]
 FLOOR = 0.1  # of the diversity
 PATIENCE = 5  # looks, of those after the first BEGIN steps
 BEGIN = 500
-COUNT = 2000  # samples, and images at most
+COUNT = 5000  # samples, and images at most, whose features are compared
 PAIRED = 500  # of them, whose distances in pixels are taken
 BATCH_SIZE = 200
 LEAST = 100  # images, for a Fréchet distance
@@ -46,6 +46,7 @@ class Watch:
         images, labels = validation.take(COUNT, num_classes > 0)
         self.pixels = _flat(images[:PAIRED])
         self.labels = np.zeros(len(self.pixels)) if labels is None else labels[:PAIRED]
+        self.count = COUNT if self.extractor else PAIRED
         self.real = None
         if self.extractor:
             self.moments = self._moments(images)
@@ -53,7 +54,7 @@ class Watch:
 
     def look(self):
         """Returns {"pixel_diversity": float, "frechet_distance": float}, those that are defined."""
-        parts = [self.draw(BATCH_SIZE, SEED, first) for first in range(0, COUNT, BATCH_SIZE)]
+        parts = [self.draw(BATCH_SIZE, SEED, first) for first in range(0, self.count, BATCH_SIZE)]
         samples = np.concatenate(parts)
         found = self._diversity(_flat(samples[:PAIRED]))
         if self.extractor:
