@@ -6,7 +6,7 @@ Trains the same networks, conditional too, for 20 epochs of MNIST by Adam with a
 5e-5 and beta_1 = 0 (Kurach, Lučić, Zhai, Michalski and Gelly, A large-scale study on regularization
 and normalization in GANs, ICML 2019): kernels are not divided by their singular value, and weights
 are not averaged. The best of ten checkpoints samples. Both are then compared with the test
-images, as `zoo evaluate` does. Takes 15 minutes on two cores; begun once, it goes on with its run.
+images, as `zoo evaluate` does. Takes 17 minutes on two cores; begun once, it goes on with its run.
 """
 
 import argparse
