@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from zoo.models.dcgan import DCGAN, Kernel
+from zoo.models.dcgan import DCGAN, Kernel, augmented
 
 test_conformance = zoo.testing.conformance(DCGAN, filters=16, latent_dim=32, learning_rate=2e-3)
 
@@ -167,6 +167,39 @@ def test_samples_are_normalised_by_the_statistics_of_training_not_of_the_batch(t
     by_batch = [model.generate(z[k : k + 2], label[k : k + 2], training=True) for k in (0, 4)]
     assert np.abs(by_batch[0] - whole[:2]).max() > 1e-3
     assert np.abs(by_batch[1] - whole[4:]).max() > 1e-3
+
+
+def test_images_are_augmented_as_computed_by_hand():
+    x = np.random.default_rng(1).uniform(size=(9, 16, 24, 3))
+    found = augmented(tf.constant(x, tf.float32), tf.constant([3, 4]), 5).numpy()
+    draws = zoo.random.uniform(tf.constant([3, 4]), 5, 9, (7,)).numpy()
+    for image, u, changed in zip(x, draws, found, strict=True):
+        h = 2.0 * image - 1.0 + (u[0] - 0.5)
+        grey = h.mean(axis=2, keepdims=True)
+        h = grey + 2.0 * u[1] * (h - grey)
+        h = h.mean() + (u[2] + 0.5) * (h - h.mean())
+        top, left = int(5 * u[3]), int(7 * u[4])  # 0 … 4 and 0 … 6: by -2 … 2 and -3 … 3
+        h = np.pad(h, ((top, 4 - top), (left, 6 - left), (0, 0)))[2:18, 3:27]
+        row, column = int(17 * u[5]), int(25 * u[6])
+        h[max(row - 4, 0) : row + 4, max(column - 6, 0) : column + 6] = 0.0
+        np.testing.assert_allclose(2.0 * changed - 1.0, h, atol=1e-5)
+
+
+def test_the_discriminator_sees_augmented_images_in_training_alone(tiny):
+    plain, x, y = tiny
+    model = DCGAN((8, 8, 1), num_classes=2, latent_dim=3, filters=4, augment=True)
+    model.set_weights(plain.get_weights())
+    label, seed = tf.one_hot(y, 2), tf.constant([1, 2])
+    seen = plain.discriminate(augmented(x, seed, 6), label)
+    np.testing.assert_array_equal(model.discriminate(x, label), plain.discriminate(x, label))
+    found = model.discriminate(x, label, seed, 6)
+    np.testing.assert_allclose(found, seen, rtol=1e-4, atol=1e-6)
+    assert np.abs(found - plain.discriminate(x, label)).max() > 1e-5
+    model.compile()
+    before = [w.numpy() for w in model.generator.trainable_weights]
+    model.train_step((x, y))
+    moved = [np.any(w != v) for w, v in zip(model.generator.trainable_weights, before, strict=True)]
+    assert all(moved)
 
 
 @pytest.mark.parametrize(

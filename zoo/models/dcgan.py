@@ -24,7 +24,9 @@ all z begin alike, the more so the deeper G is; G has a convolution of 3 x 3 bef
 side; the learning rate falls; z is normal; fakes are rounded to the levels of the
 data; G ends in a sigmoid, as images are in [0, 1]; conditional on the label by concatenation to z
 in G and by projection in D (Miyato and Koyama, cGANs with projection discriminator, ICLR 2018),
-whose kernels, with biases, are divided as one.
+whose kernels, with biases, are divided as one; with `augment`, for few images, D sees them and the
+fakes changed (Zhao, Liu, Lin, Zhu and Han, Differentiable augmentation for data-efficient GAN
+training, NeurIPS 2020, equations 4 and 5).
 """
 
 import itertools
@@ -33,6 +35,7 @@ import math
 import keras
 import tensorflow as tf
 
+import zoo.random
 from zoo.adversarial import AdversarialModel
 
 __all__ = ["DCGAN"]
@@ -54,6 +57,8 @@ class DCGAN(AdversarialModel):
       filters: channels at half the side of the image, doubled each time the side halves, but no
         more than 8 times as many.
       learning_rate: of Adam, for both networks, in the beginning.
+      augment: whether D sees images with colours changed, moved and covered in part; better where
+        there are only some thousands of them.
 
     Raises:
       ValueError: if an argument cannot be.
@@ -69,6 +74,7 @@ class DCGAN(AdversarialModel):
         latent_dim: int = 64,
         filters: int = 64,
         learning_rate: float = 4e-4,
+        augment: bool = False,
     ):
         super().__init__(shape, levels, num_classes, latent_dim, learning_rate)
         if filters < 1:
@@ -79,7 +85,54 @@ class DCGAN(AdversarialModel):
             )
         self.generator = generator(self.shape, num_classes, latent_dim, filters)
         self.discriminator = Discriminator(self.shape, num_classes, filters)
+        self.augment = augment
         self.build()
+
+    def discriminate(self, x, label, seed=None, first=0):
+        """Returns the logits of images, as `AdversarialModel`; of augmented ones in training."""
+        if self.augment and seed is not None:
+            x = augmented(x, seed, first)
+        return super().discriminate(x, label, seed, first)
+
+
+def augmented(x, seed, first):
+    """Changes the colours of images, moves them and covers a part, all differentiably.
+
+    Args:
+      x: float32 [n, height, width, channels], in [0, 1].
+      seed: int32 [2]; what becomes of image k depends on (seed, first + k) alone.
+      first: int32 []; index of the first image.
+
+    Returns:
+      float32 [n, height, width, channels].
+    """
+    _, height, width, _ = x.shape
+    u = zoo.random.uniform(seed, first, tf.shape(x)[0], (7, 1, 1, 1))
+    brightness, saturation, contrast, *places = tf.unstack(u, axis=1)  # [n, 1, 1, 1] each
+    x += 0.5 * brightness - 0.75  # in [-0.5, 0.5] before it is made brighter or darker
+    grey = tf.reduce_mean(x, axis=3, keepdims=True)
+    x = grey + 2.0 * saturation * (x - grey)
+    mean = tf.reduce_mean(x, axis=(1, 2, 3), keepdims=True)
+    x = mean + (0.5 + contrast) * (x - mean)
+    down, right, row, column = (tf.reshape(place, [-1, 1]) for place in places)
+    x = tf.einsum("nij,njwc->niwc", moved(down, height), x)
+    x = tf.einsum("nij,nhjc->nhic", moved(right, width), x)
+    hidden = covered(row, height)[:, :, None] & covered(column, width)[:, None, :]
+    return tf.where(hidden[..., None], 0.5, x + 0.5)
+
+
+def moved(u, side):
+    """Makes matrices that move a side by up to an eighth, float32 [n, side, side], of u [n, 1]."""
+    most = side // 8
+    steps = tf.cast(tf.floor(u * (2 * most + 1)), tf.int32) - most
+    return tf.one_hot(tf.range(side) - steps, side)
+
+
+def covered(u, side):
+    """Chooses up to half of a side, around any of its places: bool [n, side], of u [n, 1]."""
+    centre = tf.floor(u * (side + 1))
+    place = tf.range(side, dtype=tf.float32)
+    return (place >= centre - side // 4) & (place < centre + side // 4)
 
 
 def normal():
