@@ -115,8 +115,7 @@ def test_one_pass_gives_the_gradients_of_both_losses(tiny):
 def test_an_update_of_one_network_leaves_the_other_alone(tiny, rates):
     model, x, y = tiny
     for moves, rate in zip(stepped(model, (x, y), *rates), rates, strict=True):
-        assert all(np.abs(move).max() > 0 for move in moves) if rate else not np.any(moves[0])
-        assert rate or all(not move.any() for move in moves)
+        assert all(move.any() == bool(rate) for move in moves)
 
 
 def test_a_discriminator_that_is_sure_teaches_the_generator_as_well(tiny):
@@ -134,6 +133,26 @@ def test_a_discriminator_that_is_sure_teaches_the_generator_as_well(tiny):
     for sure, surer, surest in zip(*moves, strict=True):
         np.testing.assert_allclose(surer, sure, atol=1e-6)
         assert np.isfinite(surest).all()
+
+
+def test_the_discriminator_drops_units_in_training_alone(tiny):
+    model, x, y = tiny
+    label = tf.one_hot(y, 2)
+    whole, again = (model.discriminate(x, label).numpy() for _ in range(2))
+    np.testing.assert_array_equal(again, whole)
+    drawn = [model.discriminate(x, label, tf.constant([1, k]), 0).numpy() for k in range(2)]
+    for logits, other in ((drawn[0], whole), (drawn[1], whole), (*drawn,)):
+        assert np.abs(logits - other).max() > 1e-2
+
+
+def test_the_learning_rate_falls_to_nothing_over_the_steps_of_a_run(tiny):
+    model, *_ = tiny
+    for total, shares in ((100, (1.0, 0.0)), (None, (1.0, 1.0))):
+        model.compile(total_steps=total)
+        for optimizer in (model.generator_optimizer, model.discriminator_optimizer):
+            for step, share in zip((0, 100), shares, strict=True):
+                optimizer.iterations.assign(step)
+                assert float(optimizer.learning_rate) == pytest.approx(model.learning_rate * share)
 
 
 def test_what_samples_is_the_average_of_the_generator_alone(tiny):

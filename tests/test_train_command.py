@@ -1,11 +1,14 @@
 """`zoo train`, `runs`, `sample` and `export`, as typed: what they do, and what they refuse."""
 
+import io
 import json
 import shutil
 import tempfile
+import types
 
 import numpy as np
 import pytest
+import rich.console
 from PIL import Image
 from shell import (
     EPOCHS,
@@ -20,7 +23,8 @@ from shell import (
     zoo,
 )
 
-from zoo import saving
+from zoo import runs, saving
+from zoo.commands.train import _Display
 from zoo.images import grid
 
 QUICK = ["train", NOISY, "--data", "./binary.npz", "--epochs", "1", "--run", "run"]
@@ -179,7 +183,7 @@ def test_runs_lists_what_is_finished_resumable_and_damaged(tmp_path):
     description = json.loads((tmp_path / "done/run.json").read_text())
     description["recipe"]["epochs"] += 1
     (tmp_path / "longer" / "run.json").write_text(json.dumps(description))
-    for name in ("half", "harmed", "judged", "torn"):
+    for name in ("busy", "half", "harmed", "judged", "torn"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "run.json").write_bytes((tmp_path / "done/run.json").read_bytes())
     (tmp_path / "harmed" / "run.json").write_text('{"recipe": {}}')
@@ -187,11 +191,14 @@ def test_runs_lists_what_is_finished_resumable_and_damaged(tmp_path):
         '{"epoch": 1, "frechet_distance": 0.5}\n{"epoch": 2}\n'
     )
     (tmp_path / "torn" / "metrics.jsonl").write_text("x\n{}\n")
-    result = here("runs", tmp_path)
+    with runs.lock(tmp_path / "busy"):
+        result = here("runs", tmp_path)
+        found = json.loads(here("runs", tmp_path, "--json").stdout)
     rows = [line.split() for line in result.stdout.splitlines()]
     assert rows[0] == ["RUN", "MODEL", "DATA", "EPOCH", "STEP", "LOSS", "VALIDATION", "STATE"]
     states = {row[0].rpartition("/")[2]: row[-1] for row in rows[1:]}
     assert states == {
+        "busy": "running",
         "done": "finished",
         "half": "resumable",
         "harmed": "damaged",
@@ -199,13 +206,28 @@ def test_runs_lists_what_is_finished_resumable_and_damaged(tmp_path):
         "longer": "resumable",
         "torn": "damaged",
     }
-    assert rows[1][3:5] == [f"{EPOCHS}/{EPOCHS}", str(EPOCHS * STEPS)]
-    assert rows[2][3:5] == ["0/4", "-"]
-    assert rows[4][3:8] == ["2/4", "-", "-", "0.5", "(Fréchet)"]
-    found = json.loads(here("runs", tmp_path, "--json").stdout)
+    assert rows[2][3:5] == [f"{EPOCHS}/{EPOCHS}", str(EPOCHS * STEPS)]
+    assert rows[3][3:5] == ["0/4", "-"]
+    assert rows[5][3:8] == ["2/4", "-", "-", "0.5", "(Fréchet)"]
     assert [row["state"] for row in found] == [row[-1] for row in rows[1:]]
     last = json.loads((tmp_path / "done/metrics.jsonl").read_text().splitlines()[-1])
-    assert (found[0]["loss"], found[0]["val_loss"]) == (last["loss"], last["val_loss"])
+    assert (found[1]["loss"], found[1]["val_loss"]) == (last["loss"], last["val_loss"])
+
+
+def test_a_narrow_terminal_has_room_for_progress_and_losses():
+    terminal = rich.console.Console(
+        file=io.StringIO(), force_terminal=True, width=80, highlight=False, soft_wrap=True
+    )
+    losses = {"discriminator_accuracy": 0.75, "discriminator_loss": 0.5, "generator_loss": 0.25}
+    with _Display(terminal) as display:
+        show = display.callback(100)
+        show.set_model(types.SimpleNamespace(step=40))
+        show.on_epoch_begin(0)
+        show.on_train_batch_end(0, losses)
+        display.progress.refresh()
+    written = terminal.file.getvalue()
+    assert "41/100" in written
+    assert "discriminator_accuracy 0.75  discriminator_loss 0.5  generator_loss 0.25" in written
 
 
 def test_where_there_are_no_runs_it_says_how_to_start_one(tmp_path):

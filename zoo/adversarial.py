@@ -57,8 +57,7 @@ class AdversarialModel(GenerativeModel):
 
     def __init__(self, shape, levels, num_classes, latent_dim, learning_rate):
         super().__init__(shape, levels, num_classes)
-        if len(shape) != 3 or levels < 2:
-            raise ValueError(f"Expected images of 2 levels or more. Received: {shape=}, {levels=}")
+        self.require_images()
         if latent_dim < 1 or not 0 < learning_rate < float("inf"):
             raise ValueError(
                 "latent_dim must be positive, learning_rate positive and finite."

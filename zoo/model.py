@@ -158,6 +158,18 @@ class GenerativeModel(keras.Model):
             moved.assign(weight)
             weight.assign(average + share * (moved - average))
 
+    def require_images(self):
+        """Refuses data of another kind, in a constructor.
+
+        Raises:
+          ValueError: if shape is not (height, width, channels), or levels are fewer than 2.
+        """
+        if len(self.shape) != 3 or self.levels < 2:
+            raise ValueError(
+                "Expected images, (height, width, channels), of 2 levels or more."
+                f" Received: shape={self.shape}, levels={self.levels}"
+            )
+
     def next_step(self, n):
         """Raises the step: an own `train_step` calls it once, first.
 

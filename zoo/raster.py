@@ -41,8 +41,6 @@ class Raster:
     """
 
     def __init__(self, shape, levels, block, mixtures):
-        if len(shape) != 3 or levels < 2:
-            raise ValueError(f"Expected images of 2 levels or more. Received: {shape=}, {levels=}")
         if block < 1 or shape[0] % block or shape[1] % block:
             raise ValueError(f"Sides must be multiples of block. Received: {shape=}, {block=}")
         size = block**2 * shape[2]
@@ -169,6 +167,7 @@ class RasterModel(GenerativeModel):
 
     def __init__(self, shape, levels, num_classes, block, mixtures, dropout_rate, learning_rate):
         super().__init__(shape, levels, num_classes)
+        self.require_images()
         self.raster = Raster(self.shape, levels, block, mixtures)
         if not 0 < learning_rate < math.inf:
             raise ValueError(f"learning_rate must be positive. Received: {learning_rate=}")

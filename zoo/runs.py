@@ -3,12 +3,32 @@
 import json
 from pathlib import Path
 
+import filelock
+
 from zoo.errors import ArtefactError, InputError
 
-__all__ = ["read_metrics", "read_run"]
+__all__ = ["is_running", "lock", "read_metrics", "read_run"]
 
 KEYS = {"recipe", "environment", "command"}
 RECIPE = {"model", "options", "data", "epochs", "batch_size", "seed"}
+
+
+def lock(run):
+    """Makes the lock of a run, filelock.FileLock, which whoever is at work in it holds."""
+    return filelock.FileLock(Path(run) / ".lock", timeout=0)
+
+
+def is_running(run):
+    """Returns whether a process is at work in a run."""
+    if not (Path(run) / ".lock").exists():
+        return False
+    try:
+        with lock(run):
+            return False
+    except filelock.Timeout:
+        return True
+    except OSError:  # in a folder that cannot be written nobody is at work
+        return False
 
 
 def read_run(run):

@@ -179,7 +179,8 @@ def find(name):
     if (path / "run.json").is_file():
         command = shlex.join(["zoo", "export", str(path)])
         raise InputError(f"{path} has no SavedModel yet: finish it, or run: {command}")
-    raise InputError(f"Expected a run, or a SavedModel with a {CARD}. Received: {path}")
+    there = "Received:" if path.exists() else "There is no"
+    raise InputError(f"Expected a run, or a SavedModel with a {CARD}. {there} {name}")
 
 
 def is_name(name):

@@ -282,7 +282,8 @@ class _Run(keras.callbacks.Callback):
         """Says what the numbers are that a run without a validation loss is judged by."""
         if self._watch:
             self.say(
-                "Losses need not fall here. Now and then samples are judged: by pixel_diversity,"
+                "Losses need not fall here, and a discriminator is often right: samples are judged,"
+                f" {GRIDS} times a run, by pixel_diversity,"
                 f" which is 1 for images and should rise above {FLOOR} and stay there,"
             )
             if self._watch.real is None:
@@ -558,7 +559,7 @@ def locked(run, resume=True):
         check_new(run)
     try:
         run.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(run / ".lock", timeout=0)
+        lock = runs.lock(run)
         lock.acquire()
     except filelock.Timeout:
         raise InputError(f"Another process is at work in {run}: wait for it or stop it.") from None

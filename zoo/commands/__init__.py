@@ -72,6 +72,11 @@ def as_typed():
     return shlex.join(["zoo", *sys.argv[1:]])
 
 
+def as_argument(folder):
+    """Writes a Path as an argument: one that no name of a model can be taken for."""
+    return shlex.quote(str(folder) if folder.parent.name else f"./{folder}")
+
+
 def complete_model(context, parameter, incomplete):
     """Completes the name of a model in the shell."""
     from click.shell_completion import CompletionItem

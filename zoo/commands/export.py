@@ -2,7 +2,7 @@
 
 import click
 
-from zoo.commands import quiet_tensorflow
+from zoo.commands import as_argument, quiet_tensorflow
 
 
 @click.command()
@@ -22,4 +22,5 @@ def command(run, folder, half):
 
     model = registry.create(recipe["model"], **recipe["options"])
     with training.locked(run):
-        click.echo(f"Wrote {training.export_run(model, run, folder, half)}")
+        exported = training.export_run(model, run, folder, half)
+    click.echo(f"Wrote {exported}. Draw from it with: zoo sample {as_argument(exported)}")

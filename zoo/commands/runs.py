@@ -31,7 +31,7 @@ def _describe(run):
     """Reads a run's files; a damaged one is listed as such."""
     from zoo import checkpoints
     from zoo.errors import ZooError
-    from zoo.runs import read_metrics, read_run
+    from zoo.runs import is_running, read_metrics, read_run
 
     scores = ("loss", "val_loss", "frechet_distance")
     row = dict.fromkeys(("model", "data", "epoch", "step", *scores))
@@ -44,6 +44,7 @@ def _describe(run):
     last = log[-1]
     looks = [line["frechet_distance"] for line in log if "frechet_distance" in line]
     done = last["epoch"] == recipe["epochs"] and (run / "saved_model" / "card.json").exists()
+    state = "running" if is_running(run) else "finished" if done else "resumable"
     steps = [name.removeprefix("step-") for name in checkpoints.sealed(run / "checkpoints")]
     return row | {
         "model": recipe["model"],
@@ -53,7 +54,7 @@ def _describe(run):
         "loss": last.get("loss"),
         "val_loss": last.get("val_loss"),
         "frechet_distance": looks[-1] if looks else None,
-        "state": "finished" if done else "resumable",
+        "state": state,
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from zoo.commands import as_typed, complete_model, print_table, quiet_tensorflow
+from zoo.commands import as_argument, as_typed, complete_model, print_table, quiet_tensorflow
 from zoo.errors import InputError
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -239,14 +239,9 @@ def _print_end(exported, test, folder, dry_run):
         [
             ("score", score),
             ("model", f"{exported} ({size:.1f} MB; {model.card['ms_per_image']} ms an image)"),
-            ("sample", f"zoo sample {_quoted(folder)}"),
+            ("sample", f"zoo sample {as_argument(folder)}"),
         ]
     )
-
-
-def _quoted(folder):
-    """Writes a folder as an argument: one that no name of a model can be taken for."""
-    return shlex.quote(str(folder) if folder.parent.name else f"./{folder}")
 
 
 def describe_score(score):
@@ -258,7 +253,7 @@ def describe_score(score):
 
 
 class _Display:
-    """A live line of progress on a terminal; elsewhere the lines that `say` is given, alone."""
+    """Live lines of progress on a terminal; elsewhere the lines that `say` is given, alone."""
 
     def __init__(self, console=None):
         from rich.console import Console
@@ -268,10 +263,16 @@ class _Display:
     def __enter__(self):
         from rich import progress
 
-        self.progress = progress.Progress(
+        class Lines(progress.Progress):
+            """The progress, and below it the losses, for which a narrow terminal has no room."""
+
+            def get_renderables(self):
+                yield self.make_tasks_table(self.tasks)
+                yield from (task.fields["losses"] for task in self.tasks)
+
+        self.progress = Lines(
             progress.BarColumn(24),
             progress.MofNCompleteColumn(),
-            progress.TextColumn("{task.fields[losses]}"),
             progress.TextColumn("{task.fields[speed]}"),
             progress.TimeRemainingColumn(),
             console=self.console,

@@ -21,12 +21,12 @@ adversarial networks, ICLR 2018, algorithm 1); both networks move at once, from 
 generator that samples is an average over the steps (Karras, Aila, Laine and Lehtinen, Progressive
 growing of GANs, ICLR 2018); the rectifiers of G are leaky as those of D, without which images of
 all z begin alike, the more so the deeper G is; G has a convolution of 3 x 3 before it doubles any
-side; the learning rate falls; z is normal; fakes are rounded to the levels of the
-data; G ends in a sigmoid, as images are in [0, 1]; conditional on the label by concatenation to z
-in G and by projection in D (Miyato and Koyama, cGANs with projection discriminator, ICLR 2018),
-whose kernels, with biases, are divided as one; with `augment`, for few images, D sees them and the
-fakes changed (Zhao, Liu, Lin, Zhu and Han, Differentiable augmentation for data-efficient GAN
-training, NeurIPS 2020, equations 4 and 5).
+side; kernels of 4 x 4, not 5 x 5; the learning rate falls; z is normal, of 64 dimensions, not 100;
+fakes are rounded to the levels of the data; G ends in a sigmoid, as images are in [0, 1];
+conditional on the label by concatenation to z in G and by projection in D (Miyato and Koyama, cGANs
+with projection discriminator, ICLR 2018), whose kernels, with biases, are divided as one; with
+`augment`, for few images, D sees them and the fakes changed (Zhao, Liu, Lin, Zhu and Han,
+Differentiable augmentation for data-efficient GAN training, NeurIPS 2020).
 """
 
 import itertools

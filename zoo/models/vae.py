@@ -52,7 +52,7 @@ class VAE(GenerativeModel):
       latent_dim: dimensions of z.
       filters: channels of the convolutions at a quarter of the image's sides; half as many at half.
       hidden_dim: units of the dense layer between the convolutions and z, on either side.
-      learning_rate: float; of AdamW at its highest.
+      learning_rate: of AdamW at its highest.
 
     Raises:
       ValueError: if an argument cannot be.
@@ -72,8 +72,7 @@ class VAE(GenerativeModel):
         learning_rate: float = 4e-3,
     ):
         super().__init__(shape, levels, num_classes)
-        if len(shape) != 3 or levels < 2:
-            raise ValueError(f"Expected images of 2 levels or more. Received: {shape=}, {levels=}")
+        self.require_images()
         if min(latent_dim, filters - 1, hidden_dim) < 1 or not 0 < learning_rate < math.inf:
             raise ValueError(
                 "latent_dim, hidden_dim and learning_rate must be positive, filters 2 or more."

@@ -72,7 +72,7 @@ class DDPM(zoo.GenerativeModel):
       num_steps: steps of the sampler, evenly spaced among those of the diffusion.
       filters: channels at half the sides of the image; half as many more at a quarter.
       num_blocks: residual blocks at half the sides, at a quarter, and at half again.
-      learning_rate: float; of AdamW at its highest.
+      learning_rate: of AdamW at its highest.
 
     Raises:
       ValueError: if an argument cannot be.
@@ -94,8 +94,7 @@ class DDPM(zoo.GenerativeModel):
         learning_rate: float = 2e-3,
     ):
         super().__init__(shape, levels, num_classes)
-        if len(shape) != 3 or levels < 2:
-            raise ValueError(f"Expected images of 2 levels or more. Received: {shape=}, {levels=}")
+        self.require_images()
         if sampler not in ("ddpm", "ddim"):
             raise ValueError(f"sampler must be 'ddpm' or 'ddim'. Received: {sampler=}")
         if diffusion_steps < 2 or not 1 <= num_steps <= diffusion_steps:

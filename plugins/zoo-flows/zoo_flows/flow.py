@@ -59,8 +59,7 @@ class FlowModel(zoo.GenerativeModel):
 
     def __init__(self, shape, levels, num_classes, num_scales, learning_rate):
         super().__init__(shape, levels, num_classes)
-        if len(shape) != 3 or levels < 2:
-            raise ValueError(f"Expected images of 2 levels or more. Received: {shape=}, {levels=}")
+        self.require_images()
         if num_scales < 1 or any(side % 2**num_scales for side in shape[:2]):
             raise ValueError(
                 "Sides must be multiples of 2^num_scales: use --size N, or fewer scales."
