@@ -217,7 +217,9 @@ def load(name):
         path = module_name if entry.package is None else str(_module_file(module_name))
         raise unusable(entry, f"its import failed: {one_line(error, path)}.") from error
 
-    found = getattr(module, class_name, None)
+    if not hasattr(module, class_name):
+        raise unusable(entry, f"{module_name} has no {class_name}.")
+    found = getattr(module, class_name)
     if not (isinstance(found, type) and issubclass(found, GenerativeModel)):
         problem = f"{class_name} must be a subclass of zoo.GenerativeModel. Received: {found!r}."
         raise unusable(entry, problem)

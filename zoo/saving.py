@@ -171,7 +171,7 @@ def find(name):
         hint = f"one of {', '.join(tags or known)}" if tags or known else "there is none here"
         advice = f"A folder is written {shlex.quote(f'./{name}')}."
         if name in registry.models() and not tags:
-            advice = f"`zoo train {name}` makes a run that can be named here."
+            advice = f"Name the folder of a run of `zoo train {name}`: `zoo runs` lists them."
         raise InputError(f"Expected a pretrained model: {hint}. {advice} Received: {name!r}")
     for folder in (path, path / "saved_model"):
         if (folder / CARD).is_file():
