@@ -283,7 +283,7 @@ class _Run(keras.callbacks.Callback):
         if self._watch:
             self.say(
                 "Losses need not fall here, and a discriminator is often right: samples are judged,"
-                f" {GRIDS} times a run, by pixel_diversity,"
+                f" at most {GRIDS} times a run, by pixel_diversity,"
                 f" which is 1 for images and should rise above {FLOOR} and stay there,"
             )
             if self._watch.real is None:
