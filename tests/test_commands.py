@@ -106,17 +106,18 @@ def test_list():
 def test_hostile_plugins_do_not_disturb_the_list(tmp_path):
     install(tmp_path, "zoo_exit", "exits", "ZOO_API = 1\nraise SystemExit(9)")
     install(tmp_path, "zoo_sleep", "sleeps", "ZOO_API = 1\nimport time\ntime.sleep(1000)")
-    install(tmp_path, "zoo_print", "prints", "ZOO_API = 1\nprint('noise')")
+    install(tmp_path, "zoo_print", "prints", "ZOO_API = 1\nprint('roar')")
     install(tmp_path, "zoo_new", "future", "ZOO_API = 99")
     (tmp_path / "corrupt-1.0.dist-info").mkdir()
     (tmp_path / "corrupt-1.0.dist-info" / "entry_points.txt").write_bytes(b"[[\xff\x00\n=\n")
     result = zoo("list", path=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
-    assert "noise" not in result.stdout
+    assert "roar" not in result.stdout
     assert {"exits", "sleeps", "prints", "future", "vae"} <= set(result.stdout.split())
     assert "Cannot be used: it was written for zoo API 99" in result.stdout
     only_own = zoo("list", path=tmp_path, ZOO_PLUGINS="")
     assert "zoo-" not in only_own.stdout
+    assert only_own.stderr == "Plugins are switched off by ZOO_PLUGINS=.\n"
     assert "vae" in only_own.stdout
 
 
@@ -135,6 +136,11 @@ def test_info(tmp_path):
     assert "noise" in result.stderr
     assert found["can"] == ["sample"]
     assert [option["name"] for option in found["options"]] == ["depth"]
+
+    install(tmp_path, "zoo_thief", "vae", (tmp_path / "prints.py").read_text())
+    for typed, name in (("zoo_thief:vae", "zoo-thief:vae"), ("keras-genzoo:vae", "vae")):
+        result = zoo("info", typed, path=tmp_path)
+        assert result.stdout.split()[:2] == ["name", name]
 
     result = zoo("info", "vae")
     assert (result.returncode, result.stderr) == (0, "")

@@ -216,7 +216,12 @@ def test_what_cannot_be_used_is_listed_with_its_problem(install, module, problem
         ("Model = 3", "must be a subclass of zoo.GenerativeModel. Received: 3"),
         ("class Model: pass", "must be a subclass"),
         ("", "broken_7 has no Model"),
-        (f"{MODEL}    recipe = None", "Model.recipe must be a dict. Received: None"),
+        (f"{MODEL}    recipe = None", "Model.recipe must be of dict.*Received: None"),
+        (
+            f"{MODEL}    recipe = dict(data='mnist', epoch=1)",
+            r"must be of dict\(data=str, epochs=int, batch_size=int\).*'epoch': 1",
+        ),
+        (f"{MODEL}    recipe = dict(epochs='1')", "Received: {'epochs': '1'}"),
         (
             f"{MODEL}    def __init__(self, shape: 'Where'): pass",
             r"the types of Model.__init__ cannot be read: NameError: name 'Where'",
@@ -414,6 +419,7 @@ def test_create_checks_what_it_is_given(monkeypatch):
 
 
 def test_pretrained_models_are_folders_with_a_card(tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_PLUGINS", "")
     monkeypatch.setattr(registry, "__file__", str(tmp_path / "zoo" / "registry.py"))
     for tag in ("vae-mnist_binary", "vae-gp-mnist", "vae-half"):
         (tmp_path / "saved_models" / tag).mkdir(parents=True)
@@ -426,22 +432,22 @@ def test_pretrained_models_are_folders_with_a_card(tmp_path, monkeypatch):
 
 def test_a_plugin_has_its_pretrained_models_in_its_package(tmp_path, install):
     text = MODEL.format(summary="s", family="f")
-    modules = {f"zoo_gan/{name}": text for name in ("__init__.py", "wgan_gp.py")}
+    modules = {f"nice/{name}": text for name in ("__init__.py", "wave_gan.py")}
     install(
         "zoo-gan",
-        "[zoo.models]\nvae = zoo_gan:Model\nwgan-gp = zoo_gan.wgan_gp:Model\n",
-        {**modules, "zoo_gan/__init__.py": text + "raise SystemExit"},
+        "[zoo.models]\nvae = nice:Model\nwave-gan = nice.wave_gan:Model\n",
+        {**modules, "nice/__init__.py": text + "raise SystemExit"},
     )
     install("zoo-file", "[zoo.models]\nfile = zoo_file:Model\n", {"zoo_file.py": text})
     install("zoo-gone", "[zoo.models]\ngone = zoo_gone:Model\n")
-    for tag in ("zoo_gan/saved_models/vae-mnist", "zoo_gan/saved_models/wgan-gp-mnist"):
+    for tag in ("nice/saved_models/vae-mnist", "nice/saved_models/wave-gan-mnist"):
         (tmp_path / tag).mkdir(parents=True)
         (tmp_path / tag / "card.json").write_text("{}")
     (tmp_path / "saved_models" / "file-mnist").mkdir(parents=True)  # of nobody
     (tmp_path / "saved_models" / "file-mnist" / "card.json").write_text("{}")
     found = registry.pretrained()
-    assert found[registry.find("wgan-gp")] == {
-        "wgan-gp-mnist": tmp_path / "zoo_gan" / "saved_models" / "wgan-gp-mnist"
+    assert found[registry.find("wave-gan")] == {
+        "wave-gan-mnist": tmp_path / "nice" / "saved_models" / "wave-gan-mnist"
     }
     assert [*found[registry.find("zoo-gan:vae")]] == ["zoo-gan:vae-mnist"]
     assert not {registry.find("file"), registry.find("gone")} & set(found)

@@ -120,7 +120,7 @@ def test_what_train_cannot_do_is_one_line(tmp_path, arguments, parts):
 def test_a_model_without_a_recipe_is_told_what_to_add(tmp_path):
     (tmp_path / "mine.py").write_text("import zoo\nclass Mine(zoo.GenerativeModel): pass\n")
     result = here("train", "mine.py:Mine", "--epochs", "1", cwd=tmp_path)
-    assert_refused(result, 2, "The recipe of Mine does not say all: add --batch-size … --data …")
+    assert_refused(result, 2, "Mine.recipe does not say all: add --batch-size … --data …")
 
 
 @pytest.mark.parametrize(

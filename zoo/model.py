@@ -8,13 +8,16 @@ import tensorflow as tf
 
 import zoo.random
 
-__all__ = ["CAPABILITIES", "LIKELIHOODS", "GenerativeModel"]
+__all__ = ["CAPABILITIES", "LIKELIHOODS", "RECIPE", "GenerativeModel"]
 
 CAPABILITIES = ("sample", "log_prob", "encode", "decode", "reconstruct", "complete", "translate")
 """What a model can do is what it has a method for. Each becomes a signature of the SavedModel."""
 
 LIKELIHOODS = ("exact", "importance_weight", "lower_bound")
 """What `log_prob` may be: log p(x), one log p(x, z) / q(z | x), or a bound below log p(x)."""
+
+RECIPE = {"data": str, "epochs": int, "batch_size": int}
+"""What a recipe may say."""
 
 
 class GenerativeModel(keras.Model):

@@ -42,6 +42,7 @@ __all__ = [
     "parse_options",
     "pretrained",
     "shipped",
+    "switched_off",
     "unusable",
 ]
 
@@ -102,15 +103,20 @@ def entries():
       A list of `Entry`, sorted by name and package: zoo's own alone where the environment variable
       ZOO_PLUGINS is set to nothing.
     """
-    only_own = os.environ.get("ZOO_PLUGINS") == ""
     found = {}
     for package, version, path, lines in _distributions():
-        if only_own and package != PACKAGE:
+        if switched_off() and package != PACKAGE:
             continue
         for line in lines:
             entry = _read_entry(line, package, version, path)
             found.setdefault((entry.name, package), entry)
     return [found[key] for key in sorted(found)]
+
+
+def switched_off():
+    """Says that plugins are switched off, in a sentence, or returns None."""
+    off = os.environ.get("ZOO_PLUGINS") == ""
+    return "Plugins are switched off by ZOO_PLUGINS=." if off else None
 
 
 def models():
@@ -177,8 +183,8 @@ def find(name):
         message += f" Did you mean {' or '.join(nearest)}?"
     if not known:
         message += f" The package {PACKAGE} is not installed: pip install -e . in the checkout."
-    elif os.environ.get("ZOO_PLUGINS") == "":
-        message += " Plugins are switched off by ZOO_PLUGINS=."
+    elif off := switched_off():
+        message += f" {off}"
     raise InputError(f"{message} All models: zoo list")
 
 
@@ -199,7 +205,7 @@ def load(name):
     if entry.problem:
         raise unusable(entry, entry.problem)
 
-    from zoo.model import GenerativeModel
+    from zoo.model import RECIPE, GenerativeModel
 
     module_name, _, class_name = entry.value.rpartition(":")
     if entry.package == PACKAGE:
@@ -223,8 +229,14 @@ def load(name):
     if not (isinstance(found, type) and issubclass(found, GenerativeModel)):
         problem = f"{class_name} must be a subclass of zoo.GenerativeModel. Received: {found!r}."
         raise unusable(entry, problem)
-    if not isinstance(found.recipe, dict):
-        raise unusable(entry, f"{class_name}.recipe must be a dict. Received: {found.recipe!r}.")
+    recipe = found.recipe
+    if not (
+        isinstance(recipe, dict)
+        and all(isinstance(value, RECIPE.get(key, ())) for key, value in recipe.items())
+    ):
+        kinds = ", ".join(f"{key}={kind.__name__}" for key, kind in RECIPE.items())
+        problem = f"{class_name}.recipe must be of dict({kinds}). Received: {recipe!r}."
+        raise unusable(entry, problem)
     try:
         options(found)
     except Exception as error:  # the annotations are the plugin's code
@@ -234,10 +246,10 @@ def load(name):
 
 
 def unusable(entry, problem):
-    """Returns the error that says why a model cannot be used, and how to remove it."""
+    """Returns the error that says why a model cannot be used, and what to do about it."""
     if entry.package is None:
         return InputError(f"{entry.value} cannot be used: {problem}")
-    mend = f"To remove it: pip uninstall {entry.package}"
+    mend = f"Its author can mend it. To remove it: pip uninstall {entry.package}"
     if entry.package == PACKAGE:
         mend = f"To mend it: pip install --force-reinstall {PACKAGE}"
     package = f"{entry.package} {entry.version}".strip()

@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from zoo import datasets, runs, saving, training
 from zoo.errors import ArtefactError
-from zoo.model import CAPABILITIES, LIKELIHOODS, GenerativeModel
+from zoo.model import CAPABILITIES, LIKELIHOODS, RECIPE, GenerativeModel
 
 __all__ = ["CHECKS", "KINDS", "ConformanceError", "Subject", "conformance", "subjects"]
 
@@ -207,7 +207,7 @@ def check_contract(subject):
     _require(issubclass(cls, GenerativeModel), f"{cls} is not a zoo.GenerativeModel")
     _require(model.built and model.trainable_weights, "the constructor must end in self.build()")
     _require(subject.can("sample"), "a generative model has a method `sample`")
-    for key, kind in (("data", str), ("epochs", int), ("batch_size", int)):
+    for key, kind in RECIPE.items():
         _require(
             isinstance(cls.recipe.get(key), kind), f"recipe[{key!r}] must be a {kind.__name__}"
         )

@@ -23,7 +23,9 @@ def command(name, as_json):
     can = [verb for verb in CAPABILITIES if callable(getattr(cls, verb, None))]
     recipe = getattr(cls, "recipe", {})
     settable = [o for o in registry.options(cls) if o.name not in registry.FROM_DATA]
-    tags = [*registry.pretrained().get(entry, {})]
+    models = registry.models()
+    tags = [*registry.pretrained(models).get(entry, {})]
+    name = next((typed for typed, known in models.items() if known == entry), name)
 
     if as_json:
         import json
@@ -31,6 +33,7 @@ def command(name, as_json):
 
         found = {
             **asdict(entry),
+            "name": name,
             "can": can,
             "recipe": recipe,
             "options": [
@@ -51,7 +54,7 @@ def command(name, as_json):
     where = f"{entry.package} {entry.version}" if entry.package else entry.value
     print_table(
         [
-            ("name", entry.name),
+            ("name", name),
             ("summary", entry.summary or "-"),
             ("family", entry.family or "-"),
             ("source", entry.source or "-"),

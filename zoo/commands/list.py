@@ -14,6 +14,8 @@ def command(as_json):
     models = registry.models()
     shipped = registry.pretrained(models)
     rows = [(name, entry, [*shipped.get(entry, {})]) for name, entry in models.items()]
+    if off := registry.switched_off():
+        click.echo(off, err=True)
     if as_json:
         import json
         from dataclasses import asdict

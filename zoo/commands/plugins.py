@@ -36,7 +36,12 @@ os._exit(0)  # whatever a plugin has begun
 
 
 @click.command()
-@click.option("--import", "tried", is_flag=True, help="Import each model, in a process of its own.")
+@click.option(
+    "--import",
+    "tried",
+    is_flag=True,
+    help=f"Import each model, in a process of its own, for up to {IMPORT_SECONDS} s.",
+)
 def command(tried):
     """Say of each installed package with models whether they can be used.
 
@@ -61,8 +66,8 @@ def command(tried):
         for (name, entry), trouble in zip(found.items(), troubles, strict=True)
     )
     print_table([("PACKAGE", "VERSION", "MODEL", "STATE"), *rows])
-    if os.environ.get("ZOO_PLUGINS") == "":
-        click.echo("Plugins are switched off by ZOO_PLUGINS=.", err=True)
+    if off := registry.switched_off():
+        click.echo(off, err=True)
     for name in sorted({entry.name for typed, entry in found.items() if typed != entry.name}):
         click.echo(clash(name, found), err=True)
     for trouble in filter(None, troubles):

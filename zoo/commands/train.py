@@ -76,7 +76,7 @@ def command(name, resume, run, precision, jit, deterministic, dry_run, **asked):
     lacking = {"data", "epochs", "batch_size"} - {*recipe, *_given(asked, "data")}
     if lacking:
         ways = " ".join(f"--{name.replace('_', '-')} …" for name in sorted(lacking))
-        raise InputError(f"The recipe of {cls.__name__} does not say all: add {ways}")
+        raise InputError(f"{cls.__name__}.recipe does not say all: add {ways}")
     # What can be refused without the data is, before they are loaded.
     settings = registry.parse_options(cls, asked["settings"])
     if asked["conditional"] and "num_classes" not in {o.name for o in registry.options(cls)}:
@@ -200,7 +200,7 @@ def _print_plan(model, recipe, split, folder, jit, dry_run):
     kept = f"{folder}, about {disk >> 20} MB of disk ({free >> 30} GB are free)"
     print_table(
         [
-            ("model", f"{recipe['model']}, {parameters:,} parameters"),
+            ("model", f"{recipe['model']}, {parameters:,} parameters to train"),
             ("train", f"one step of everything, not {work}" if dry_run else work),
             ("device", about["device"]),
             ("precision", f"{about['precision']}, jit {'on' if compiled else 'off'}"),
