@@ -245,15 +245,26 @@ def test_kinds_and_checks_apply_by_what_the_model_can_do():
 
 def test_known_failures_are_strict_and_named_as_tests_are():
     known = {"binary-loss_falls": "it climbs"}
-    (mark,) = zoo.testing.conformance(ClimbsTheLoss, known_failures=known).pytestmark
-    marked = {case.id: case.marks for case in mark.args[1]}
-    ((xfail,), *others) = [marks for marks in marked.values() if marks]
-    assert marked["binary-loss_falls"][0] is xfail
-    assert (others, xfail.kwargs) == ([], {"reason": "it climbs", "strict": True})
+    failing = {
+        test: m.kwargs for test, (m,) in marks(ClimbsTheLoss, known).items() if m.name == "xfail"
+    }
+    assert failing == {"binary-loss_falls": {"reason": "it climbs", "strict": True}}
     with pytest.raises(ConformanceError, match="no checks of the names binary-los_falls"):
         zoo.testing.conformance(Duel, known_failures={"binary-los_falls": "a slip"})
-    (mark,) = zoo.testing.conformance(Duel, known_failures={"binary-finite": ""}).pytestmark
-    assert sum(len(case.marks) for case in mark.args[1]) == 1
+    assert "binary-finite" in marks(Duel, {"binary-finite": ""})
+
+
+def test_what_a_model_refuses_is_skipped_with_its_reason():
+    skipped = marks(Duel)
+    assert [*skipped] == ["8-bit", "colour", "conditional"]
+    assert {mark.name for (mark,) in skipped.values()} == {"skip"}
+    assert "Duel is for binary images" in skipped["8-bit"][0].kwargs["reason"]
+
+
+def marks(cls, known_failures=None):
+    """The marks of the tests of a model that have any: a dict from the test's id."""
+    (parametrized,) = zoo.testing.conformance(cls, known_failures).pytestmark
+    return {case.id: case.marks for case in parametrized.args[1] if case.marks}
 
 
 def test_what_comes_from_the_data_is_no_option():

@@ -560,7 +560,7 @@ def locked(run, resume=True):
     try:
         run.mkdir(parents=True, exist_ok=True)
         lock = runs.lock(run)
-        lock.acquire()
+        lock.acquire(timeout=1)  # `runs.is_running` holds it for a moment
     except filelock.Timeout:
         raise InputError(f"Another process is at work in {run}: wait for it or stop it.") from None
     except OSError as error:
