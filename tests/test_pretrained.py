@@ -43,7 +43,7 @@ def test_what_is_shipped():
 
 
 def test_what_plugins_ship():
-    assert {*OF_PLUGINS} == {"lsgan-mnist"}
+    assert {*OF_PLUGINS} == {"lsgan-mnist", "wgan-gp-mnist"}
     assert not {*OWN} & {*OF_PLUGINS}
 
 
@@ -105,6 +105,7 @@ def test_a_pretrained_model_keeps_its_word(tag, monkeypatch):
         ("dcgan-mnist", 0.95),
         ("lsgan-mnist", 0.95),
         ("pixelcnn-mnist", 0.95),
+        ("wgan-gp-mnist", 0.95),
     ],
 )
 def test_samples_of_a_conditional_model_follow_the_label(tag, least):
@@ -120,7 +121,7 @@ def test_the_unconditional_gan_draws_all_digits():
 
 def known(tag, labels, count=1000):
     """What the classifier of the data takes samples for, int [count]."""
-    classifier = Extractor(registry.shipped() / f"features-{tag.partition('-')[2]}")
+    classifier = Extractor(registry.shipped() / f"features-{tag.rpartition('-')[2]}")
     _, logits = classifier(zoo.load(SHIPPED[tag]).sample(count, 0, labels))
     return logits.argmax(axis=1)
 

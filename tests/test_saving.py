@@ -207,7 +207,9 @@ def test_the_name_of_a_model_means_the_data_of_its_recipe(tmp_path, monkeypatch)
     (package / "__init__.py").write_text("ZOO_API = 1\nraise SystemExit")
     assert saving.find("noisy") == folders["noisy-mnist_binary"]
     for tag, folder in folders.items():
-        assert saving.find(tag) == folder
+        assert saving.find(tag) == saving.find(f"zoo-toys:{tag}") == folder
+    assert saving.find("zoo-toys:noisy") == folders["noisy-mnist_binary"]
+    assert saving.find("keras-genzoo:vae") == saving.find("vae")
     with pytest.raises(InputError, match=r"Expected a pretrained model: one of lone-mnist\."):
         saving.find("lone")  # is trained on mnist_binary by default
     with pytest.raises(InputError, match=r"one of .*noisy-mnist, noisy-mnist_binary"):

@@ -151,7 +151,8 @@ def load(name):
 def find(name):
     """Returns the Path of the SavedModel that a name, a path or a run stands for.
 
-    The name of a model alone means the one trained on the data of its recipe.
+    The name of a model alone, `name` or `package:name`, means the one trained on the data of its
+    recipe.
 
     Raises:
       InputError: if there is none.
@@ -159,15 +160,17 @@ def find(name):
     """
     path = Path(name)
     if is_name(name):
-        known = {}
-        for tags in registry.pretrained().values():
+        known, named = {}, {}
+        for entry, tags in registry.pretrained().items():
             known |= tags
-        if name in known:
-            return known[name]
-        tags = [tag for tag in known if tag.rpartition("-")[0] == name]
+            named |= {f"{entry.package}:{folder.name}": folder for folder in tags.values()}
+        named |= known
+        if name in named:
+            return named[name]
+        tags = [tag for tag in named if tag.rpartition("-")[0] == name]
         for tag in tags:
-            if tag == f"{name}-{read_card(known[tag]).get('default_data')}":
-                return known[tag]
+            if tag == f"{name}-{read_card(named[tag]).get('default_data')}":
+                return named[tag]
         hint = f"one of {', '.join(tags or known)}" if tags or known else "there is none here"
         advice = f"A folder is written {shlex.quote(f'./{name}')}."
         if name in registry.models() and not tags:
