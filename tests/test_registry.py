@@ -1,6 +1,7 @@
 import inspect
 import os
 import sys
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -122,13 +123,28 @@ def test_what_is_left_of_a_distribution_hides_no_other(install, tmp_path, monkey
     assert registry.find("vae").package == "keras-genzoo"
 
 
+def test_a_package_that_may_not_be_read_is_passed_over(install, monkeypatch):
+    install("zoo-whole", "[zoo.models]\nwhole = whole:Whole\n", {"whole.py": "ZOO_API = 1"})
+    install("secret", "[zoo.models]\nsecret = whole:Whole\n")
+    is_file = Path.is_file
+
+    def refuse(path):
+        if "secret" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    assert "whole" in by_name()
+    assert "secret" not in by_name()
+
+
 def test_names_of_folders_and_pipes_are_harmless(install, tmp_path):
     (tmp_path / "zoo_pipe-1.0.dist-info").mkdir()
     os.mkfifo(tmp_path / "zoo_pipe-1.0.dist-info" / "entry_points.txt")
     install("zoo_\x1b[31mred", "[zoo.models]\nred = red:Red\nx.py = red:Red\n")
     found = [entry for entry in registry.entries() if "red" in entry.package]
     assert len(found) == 2
-    assert all(entry.package.isprintable() for entry in found)
+    assert all((entry.package + (entry.problem or "")).isprintable() for entry in found)
     assert "damaged: 'x.py = red:Red'" in next(e.problem for e in found if e.name == "x.py")
 
 
@@ -221,6 +237,11 @@ def test_what_cannot_be_used_is_listed_with_its_problem(install, module, problem
             f"{MODEL}    recipe = dict(data='mnist', epoch=1)",
             r"must be of dict\(data=str, epochs=int, batch_size=int\).*'epoch': 1",
         ),
+        ("def __getattr__(name): import no_such_module_at_all", "ModuleNotFoundError"),
+        (
+            "class Mute(Exception):\n    def __str__(self): raise ValueError\nraise Mute",
+            "Mute: it cannot say why",
+        ),
         (f"{MODEL}    recipe = dict(epochs='1')", "Received: {'epochs': '1'}"),
         (
             f"{MODEL}    def __init__(self, shape: 'Where'): pass",
@@ -275,6 +296,9 @@ def test_a_model_in_a_file(tmp_path, monkeypatch):
         registry.load("./mine.py")
     with pytest.raises(InputError, match=r"mine.py has no Nothing"):
         registry.load("mine.py:Nothing")
+    (tmp_path / "large.py").write_text(f"ZOO_API = {'9' * 5000}")
+    with pytest.raises(InputError, match=r"large.py cannot be read: Exceeds the limit"):
+        registry.load("large.py:Model")
 
 
 def test_a_model_in_a_file_imports_the_file_beside_it(tmp_path, monkeypatch):
@@ -421,11 +445,11 @@ def test_create_checks_what_it_is_given(monkeypatch):
 def test_pretrained_models_are_folders_with_a_card(tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_PLUGINS", "")
     monkeypatch.setattr(registry, "__file__", str(tmp_path / "zoo" / "registry.py"))
-    for tag in ("vae-mnist_binary", "vae-gp-mnist", "vae-half"):
+    for tag in ("vae-mnist_binary", "vae-my-photos", "vae-\x1b[31m", "vae2-mnist", "vae-half"):
         (tmp_path / "saved_models" / tag).mkdir(parents=True)
-    for tag in ("vae-mnist_binary", "vae-gp-mnist"):
-        (tmp_path / "saved_models" / tag / "card.json").write_text("{}")
-    assert [*registry.pretrained()[registry.find("vae")]] == ["vae-mnist_binary"]
+        if tag != "vae-half":
+            (tmp_path / "saved_models" / tag / "card.json").write_text("{}")
+    assert [*registry.pretrained()[registry.find("vae")]] == ["vae-mnist_binary", "vae-my-photos"]
     (tmp_path / "zoo" / "saved_models").mkdir(parents=True)
     assert registry.pretrained() == {}
 
@@ -435,7 +459,7 @@ def test_a_plugin_has_its_pretrained_models_in_its_package(tmp_path, install):
     modules = {f"nice/{name}": text for name in ("__init__.py", "wave_gan.py")}
     install(
         "zoo-gan",
-        "[zoo.models]\nvae = nice:Model\nwave-gan = nice.wave_gan:Model\n",
+        "[zoo.models]\nvae = nice:Model\nwave-gan = nice.wave_gan:Model\nwave = nice:Model\n",
         {**modules, "nice/__init__.py": text + "raise SystemExit"},
     )
     install("zoo-file", "[zoo.models]\nfile = zoo_file:Model\n", {"zoo_file.py": text})
@@ -450,4 +474,4 @@ def test_a_plugin_has_its_pretrained_models_in_its_package(tmp_path, install):
         "wave-gan-mnist": tmp_path / "nice" / "saved_models" / "wave-gan-mnist"
     }
     assert [*found[registry.find("zoo-gan:vae")]] == ["zoo-gan:vae-mnist"]
-    assert not {registry.find("file"), registry.find("gone")} & set(found)
+    assert not {registry.find(name) for name in ("file", "gone", "wave")} & set(found)

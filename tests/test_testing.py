@@ -1,5 +1,7 @@
 """The conformance checks: whole models pass all, each broken one fails the one meant for it."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -16,6 +18,29 @@ test_duel = zoo.testing.conformance(Duel)
 
 class NoRecipe(Pixels):
     recipe = {}
+
+
+class Weightless(Pixels):
+    def build(self, input_shape=None):
+        self.table.trainable = False
+
+
+class CannotSample(GenerativeModel):
+    recipe = Pixels.recipe
+
+    def __init__(self, shape: tuple[int, int, int], levels: int = 2):
+        super().__init__(shape, levels)
+        self.add_weight(shape=shape)
+        self.build()
+
+
+class ScoresInWords(Pixels):
+    log_prob_kind = "roughly"
+
+
+class DecodesAlone(Pixels):
+    def decode(self, z, labels=None):
+        return z
 
 
 class LosesItsConfig(Pixels):
@@ -95,6 +120,11 @@ class IgnoresLabels(Pixels):
         return tf.ones([n, max(1, self.num_classes)])
 
 
+class ScoresAnyLabel(Pixels):
+    def log_prob(self, x, seed, labels=None, first=0):
+        return super().log_prob(x, seed, None, first)
+
+
 class DropsLabels(Pixels):
     def one_hot(self, labels, n):
         return tf.ones_like(super().one_hot(labels, n))
@@ -121,13 +151,13 @@ class TracesEveryStep(Pixels):
 class OrderInTheBatch(Pixels):
     def log_prob(self, x, seed, labels=None, first=0):
         value = super().log_prob(x, seed, labels, first)
-        return value - tf.range(tf.shape(x)[0], dtype=tf.float32)
+        return value - tf.cast(first + tf.range(tf.shape(x)[0]), tf.float32)
 
 
 class NoisyExactLogProb(Pixels):
     def log_prob(self, x, seed, labels=None, first=0):
         value = super().log_prob(x, seed, labels, first)
-        return value + zoo.random.normal(seed, first, tf.shape(x)[0], ())
+        return value + zoo.random.normal(seed, 0, 1, ())
 
 
 class StatefulLogProb(Pixels):
@@ -178,47 +208,57 @@ class NeedsPython(Pixels):
 
 
 BROKEN = {
-    NoRecipe: "contract",
-    LosesItsConfig: "config_round_trip",
-    SharesAnInitializer: "initial_weights_follow_the_seed",
-    DeadWeight: "every_weight_moves",
-    ForgetsTheStep: "step_is_counted",
-    ClimbsTheLoss: "loss_falls",
-    PrefersNoise: "log_prob_prefers_data",
-    SamplesFleeTheData: "samples_approach_data",
-    NotFinite: "finite",
-    GreySamples: "samples_are_like_data",
-    IgnoresTheSeed: "same_seed_same_sample",
-    StatefulSamples: "same_seed_same_sample",
-    SamplesByBatch: "sample_is_independent_of_batch",
-    IgnoresLabels: "labels",
-    DropsLabels: "labels_matter",
-    SamplesOneLabel: "labels_matter",
-    ScoresOneLabel: "labels_matter",
-    TracesEveryStep: "short_batch_and_traces",
-    OrderInTheBatch: "log_prob",
-    NoisyExactLogProb: "log_prob",
-    StatefulLogProb: "log_prob",
-    TakesGrey: "off_grid_data_is_refused",
-    BlursOutside: "latents",
-    ForgetsOnResume: "resume_is_bit_equal",
-    StatefulTraining: "resume_is_bit_equal",
-    NeedsPython: "export_runs_without_zoo",
+    NoRecipe: ("contract", "recipe['data'] must be a str"),
+    Weightless: ("contract", "must end in self.build()"),
+    CannotSample: ("contract", "has a method `sample`"),
+    ScoresInWords: ("contract", "log_prob_kind must be one of"),
+    DecodesAlone: ("contract", "decode needs encode"),
+    LosesItsConfig: ("config_round_trip", "have other shapes"),
+    SharesAnInitializer: ("initial_weights_follow_the_seed", "gave the same weights"),
+    DeadWeight: ("every_weight_moves", "did not move"),
+    ForgetsTheStep: ("step_is_counted", "model.step is 0"),
+    ClimbsTheLoss: ("loss_falls", "the loss rose"),
+    PrefersNoise: ("log_prob_prefers_data", "of noise"),
+    SamplesFleeTheData: ("samples_approach_data", "first two moments"),
+    NotFinite: ("finite", "loss is not finite"),
+    GreySamples: ("samples_are_like_data", "off the grid"),
+    IgnoresTheSeed: ("same_seed_same_sample", "another seed gave the same sample"),
+    StatefulSamples: ("same_seed_same_sample", "the same seed gave another sample"),
+    SamplesByBatch: ("sample_is_independent_of_batch", "in a batch of another size"),
+    IgnoresLabels: ("labels", "sample(labels=[0, 0, …]) must raise"),
+    ScoresAnyLabel: ("labels", "log_prob(labels=[0, 0, …]) must raise"),
+    DropsLabels: ("labels_matter", "gave the same samples"),
+    SamplesOneLabel: ("labels_matter", "gave the same samples"),
+    ScoresOneLabel: ("labels_matter", "under its own labels"),
+    TracesEveryStep: ("short_batch_and_traces", "traced train_step"),
+    OrderInTheBatch: ("log_prob", "depends on the order"),
+    NoisyExactLogProb: ("log_prob", "depends on the seed"),
+    StatefulLogProb: ("log_prob", "not repeatable"),
+    TakesGrey: ("off_grid_data_is_refused", "log_prob took data"),
+    BlursOutside: ("latents", "left [0, 1]"),
+    ForgetsOnResume: ("resume_is_bit_equal", "differs after a resume"),
+    StatefulTraining: ("resume_is_bit_equal", "differs after a resume"),
+    NeedsPython: ("export_runs_without_zoo", "does not give what the model gives"),
 }
 
 
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda cls: cls.__name__)
 def test_broken_model_fails_the_check_meant_for_it(broken):
-    kind = "conditional" if BROKEN[broken] == "labels_matter" else "binary"
-    subject = Subject(broken, kind)
+    check, message = BROKEN[broken]
+    subject = Subject(broken, "conditional" if check == "labels_matter" else "binary")
     subject.is_last = True
-    assert BROKEN[broken] in subject.checks()
-    with pytest.raises(ConformanceError):
-        CHECKS[BROKEN[broken]](subject)
+    assert check in subject.checks()
+    with pytest.raises(ConformanceError, match=re.escape(message)):
+        CHECKS[check](subject)
 
 
 def test_every_check_catches_a_broken_model():
-    assert {*BROKEN.values()} == {*CHECKS}
+    assert {check for check, _ in BROKEN.values()} == {*CHECKS}
+
+
+def test_what_is_no_model_fails():
+    with pytest.raises(ConformanceError, match="Expected a subclass of zoo"):
+        zoo.testing.conformance(keras.Model)
 
 
 def test_a_model_that_takes_no_data_fails():

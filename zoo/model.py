@@ -83,7 +83,7 @@ class GenerativeModel(keras.Model):
         self.shape, self.levels, self.num_classes = tuple(shape), levels, num_classes
         self.run_seed = self._counter("run_seed")
         self.step = self._counter("step")
-        if self.has_one_objective:
+        if self.has_one_objective():
             self.loss_tracker = keras.metrics.Mean(name="loss")
 
     def _counter(self, name):
@@ -99,10 +99,10 @@ class GenerativeModel(keras.Model):
         """Returns the names out of `CAPABILITIES` that the model has a method for."""
         return tuple(name for name in CAPABILITIES if hasattr(cls, name))
 
-    @property
-    def has_one_objective(self):
+    @classmethod
+    def has_one_objective(cls):
         """Whether the model is trained by `compute_loss`, not by a `train_step` of its own."""
-        return type(self).compute_loss is not keras.Model.compute_loss
+        return cls.compute_loss is not keras.Model.compute_loss
 
     # What a subclass may change.
 
@@ -248,7 +248,7 @@ class GenerativeModel(keras.Model):
     def metrics(self):
         """The metrics of the model, without the loss that Keras adds and only Keras updates."""
         own = [metric for metric in super().metrics if metric.name != "loss"]
-        return [self.loss_tracker, *own] if self.has_one_objective else own
+        return [self.loss_tracker, *own] if self.has_one_objective() else own
 
     def train_step(self, data):
         """Does one step of `compute_loss`'s gradient."""

@@ -216,6 +216,7 @@ def load(name):
                 module = _import_file(Path(module_name))
             else:
                 module = importlib.import_module(module_name)
+            found = getattr(module, class_name, None)  # of a lazy module this imports, too
     except KeyboardInterrupt:
         print(unusable(entry, "its import was interrupted."), file=sys.stderr)
         raise
@@ -223,9 +224,8 @@ def load(name):
         path = module_name if entry.package is None else str(_module_file(module_name))
         raise unusable(entry, f"its import failed: {one_line(error, path)}.") from error
 
-    if not hasattr(module, class_name):
+    if found is None:
         raise unusable(entry, f"{module_name} has no {class_name}.")
-    found = getattr(module, class_name)
     if not (isinstance(found, type) and issubclass(found, GenerativeModel)):
         problem = f"{class_name} must be a subclass of zoo.GenerativeModel. Received: {found!r}."
         raise unusable(entry, problem)
@@ -264,7 +264,11 @@ def one_line(error, path):
     if isinstance(error, SyntaxError):
         where = f"{error.filename}:{error.lineno}"
         error = SyntaxError(error.msg)
-    return f"{type(error).__name__}: {_clean(error)} ({where})"
+    try:
+        said = _clean(error)
+    except Exception:  # made by code of the plugin
+        said = "it cannot say why"
+    return f"{type(error).__name__}: {said} ({where})"
 
 
 def create(name, **values):
@@ -367,7 +371,8 @@ def parse_options(cls, settings):
 def pretrained(among=None):
     """Finds the pretrained models that came with the models, without importing any.
 
-    A package has them in its folder saved_models, as <name of the entry point>-<dataset>.
+    A package has them in its folder saved_models, as <name of the entry point>-<dataset>, where
+    either may have dashes: a folder is of the longest name that it begins with.
 
     Args:
       among: what `models` returned, where it has been asked already.
@@ -376,13 +381,15 @@ def pretrained(among=None):
       A dict from `Entry` to a dict from tag to the folder of its SavedModel. A tag is what to type
       for the model, as of `models`, and the dataset: "vae-mnist_binary".
     """
-    found = {}
-    for name, entry in (among or models()).items():
-        cards = (card for folder in _saved_models(entry) for card in folder.glob("*/card.json"))
-        for card in sorted(cards):
-            model, _, data = card.parent.name.rpartition("-")
-            if model == entry.name:
-                found.setdefault(entry, {})[f"{name}-{data}"] = card.parent
+    found, taken = {}, set()
+    by_name = (among or models()).items()
+    for name, entry in sorted(by_name, key=lambda item: len(item[1].name), reverse=True):
+        cards = (c for at in _saved_models(entry) for c in at.glob(f"{entry.name}-*/card.json"))
+        for card in sorted({*cards} - taken):
+            taken.add(card)
+            if card.parent.name.isprintable():
+                tag = name + card.parent.name.removeprefix(entry.name)
+                found.setdefault(entry, {})[tag] = card.parent
     return found
 
 
@@ -417,15 +424,13 @@ def _distributions():
             package, path = _normalise(match["name"]), Path(root, folder, "entry_points.txt")
             if package in seen:
                 continue
-            has_entry_points = path.is_file()
-            # What an uninstallation left does not hide what is installed.
-            if has_entry_points or path.with_name("METADATA").is_file():
-                seen.add(package)
-            if not has_entry_points:
-                continue
             try:
-                text = path.read_text("utf-8", errors="replace")
-            except OSError:
+                has_entry_points = path.is_file()
+                # What an uninstallation left does not hide what is installed.
+                if has_entry_points or path.with_name("METADATA").is_file():
+                    seen.add(package)
+                text = path.read_text("utf-8", errors="replace") if has_entry_points else ""
+            except OSError:  # of what this user may not read, too
                 continue
             if lines := _group_lines(text):
                 yield package, _clean(match["version"] or ""), path, lines
@@ -457,7 +462,7 @@ def _read_entry(line, package, version, path):
     match = _LINE.fullmatch(line)
     if not match or _is_path(match["name"]):
         name, _, value = map(str.strip, line.partition("="))
-        problem = f"{path} is damaged: {line!r} is not NAME = MODULE:CLASS."
+        problem = f"{_clean(path)} is damaged: {line!r} is not NAME = MODULE:CLASS."
         return Entry(name, package, version, value, problem=problem)
     name, value = match["name"], f"{match['module']}:{match['cls']}"
     try:
@@ -479,7 +484,10 @@ def _read_file_entry(path, class_name):
     path = Path(path).absolute()
     if not path.is_file():
         raise InputError(f"There is no file {path}. A model in a file is written FILE.py:Class")
-    stated = _read_module(path)
+    try:
+        stated = _read_module(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {_clean(error)}.") from None
     problem = None if stated["api"] is None else _other_api(stated["api"], None)
     return Entry(class_name, None, "", f"{path}:{class_name}", **stated, problem=problem)
 

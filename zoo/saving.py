@@ -167,11 +167,12 @@ def find(name):
         named |= known
         if name in named:
             return named[name]
-        tags = [tag for tag in named if tag.rpartition("-")[0] == name]
+        tags = [tag for tag in named if tag.startswith(f"{name}-")]
         for tag in tags:
             if tag == f"{name}-{read_card(named[tag]).get('default_data')}":
                 return named[tag]
-        hint = f"one of {', '.join(tags or known)}" if tags or known else "there is none here"
+        there = ", ".join(sorted(tags or known))
+        hint = f"one of {there}" if there else "there is none here"
         advice = f"A folder is written {shlex.quote(f'./{name}')}."
         if name in registry.models() and not tags:
             advice = f"Name the folder of a run of `zoo train {name}`: `zoo runs` lists them."

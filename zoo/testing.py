@@ -86,9 +86,13 @@ def subjects(cls, **options):
     """Returns a `Subject` for each of KINDS.
 
     Raises:
-      ConformanceError: if the model refuses all, or fails otherwise than by ValueError; if the data
-        decide an option.
+      ConformanceError: if it is no model, refuses all, or fails otherwise than by ValueError; if
+        the data decide an option.
     """
+    _require(
+        isinstance(cls, type) and issubclass(cls, GenerativeModel),
+        f"Expected a subclass of zoo.GenerativeModel. Received: {cls}",
+    )
     taken = {*options} & {*KINDS["conditional"]}
     _require(not taken, f"{', '.join(sorted(taken))} come from the data, not from the options")
     found = [Subject(cls, kind, options) for kind in KINDS]
@@ -208,9 +212,8 @@ def _needs(name):
 
 @_check()
 def check_contract(subject):
-    """It is a built GenerativeModel with a recipe, that can sample."""
+    """It is built, can sample, and says by what recipe."""
     cls, model = subject.cls, subject.create()
-    _require(issubclass(cls, GenerativeModel), f"{cls} is not a zoo.GenerativeModel")
     _require(model.built and model.trainable_weights, "the constructor must end in self.build()")
     _require(subject.can("sample"), "a generative model has a method `sample`")
     for key, kind in RECIPE.items():
@@ -277,14 +280,14 @@ def check_step_is_counted(subject):
     )
 
 
-@_check(lambda subject: subject.create().has_one_objective)
+@_check(lambda subject: subject.cls.has_one_objective())
 def check_loss_falls(subject):
     """The loss of a model with one objective falls."""
     loss = subject.trained[2]["loss"]
     _require(loss[-1] < loss[0], f"the loss rose from {loss[0]:.4g} to {loss[-1]:.4g}")
 
 
-@_check(lambda subject: not subject.create().has_one_objective)
+@_check(lambda subject: not subject.cls.has_one_objective())
 def check_samples_approach_data(subject):
     """The samples of a model with several objectives come nearer to the data.
 
@@ -350,10 +353,20 @@ def check_sample_is_independent_of_batch(subject):
 @_check()
 def check_labels(subject):
     """Labels are needed where the model is conditional, and refused where it is not."""
-    model = subject.trained[0]
-    labels = None if subject.num_classes else tf.zeros([2], tf.int32)
-    message = f"sample(labels={'None' if labels is None else '[0, 0]'}) must raise ValueError"
-    _require_raises(ValueError, lambda: model.sample(2, SEED, labels=labels), message)
+    model, (x, own) = subject.trained[0], subject.batch
+    labels = None if subject.num_classes else tf.zeros([len(x)], tf.int32)
+    arguments = {
+        "sample": (len(x), SEED),
+        "log_prob": (x, SEED),
+        "encode": (x,),
+        "decode": (model.encode(x, labels=own) if subject.can("encode") else None,),
+        "reconstruct": (x,),
+        "complete": (x, tf.ones_like(x), SEED),
+    }
+    for name in filter(subject.can, arguments):
+        call = functools.partial(getattr(model, name), *arguments[name], labels=labels)
+        said = f"{name}(labels={'None' if labels is None else '[0, 0, …]'})"
+        _require_raises(ValueError, call, f"{said} must raise ValueError")
 
 
 @_check(lambda subject: subject.num_classes > 0)

@@ -243,7 +243,7 @@ class _Run(keras.callbacks.Callback):
         self._times = []
         self._sample = saving.sampler(model)
         self._watch = None
-        if not model.has_one_objective:
+        if not model.has_one_objective():
             self._watch = Watch(self._sample, *data[:2], model.num_classes)
 
     @property

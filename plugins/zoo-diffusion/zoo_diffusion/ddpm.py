@@ -27,9 +27,10 @@ diffusion probabilistic models, ICML 2021), and begins where noise is a quarter 
 network predicts v, whose square error is that of equation 14 divided by a_t^2 (Salimans and Ho,
 Progressive distillation for fast sampling of diffusion models, ICLR 2022), and is told x_t by waves
 too (Kingma, Salimans, Poole and Ho, Variational diffusion models, NeurIPS 2021); its x_0 is clipped
-to [-1, 1]; the discretised decoder is logistic; the U-Net is small: it begins at half the sides,
-adds what it skips, normalises each position, and has no attention and no dropout; time and label
-scale and shift what is normalised; AdamW, with a rate that rises and falls.
+to [-1, 1]; the discretised decoder is logistic, "ddpm" draws from it and "ddim" takes its median;
+both take 25 of the T steps; the U-Net is small: it begins at half the sides, adds what it skips,
+normalises each position, and has no attention and no dropout; time and label scale and shift what
+is normalised; AdamW, with a rate that rises and falls.
 """
 
 import math
@@ -253,7 +254,11 @@ class DDPM(zoo.GenerativeModel):
             return k - 1, x
 
         _, x0 = tf.while_loop(lambda k, x: k > 0, step, (self.num_steps, noise(self.num_steps + 1)))
-        return tf.round(0.5 * (x0 + 1.0) * (self.levels - 1.0)) / (self.levels - 1.0)
+        if self.sampler == "ddpm":
+            u = zoo.random.uniform(zoo.random.fold_in(seed, 0), first, num_samples, self.shape)
+        else:
+            u = 0.5
+        return self.likelihood(x0).quantile(u) / (self.levels - 1.0)
 
 
 def unet(shape, num_classes, filters, num_blocks):

@@ -11,6 +11,8 @@ from zoo_flows.flow import CUT, MIDDLE, Coupling, EndsToTails, network
 from zoo_flows.glow import Glow
 from zoo_flows.realnvp import RealNVP
 
+import zoo
+
 SEED = tf.constant([0, 0])
 FLOWS = pytest.mark.parametrize("cls", [Glow, RealNVP])
 SMALL = {Glow: {"num_steps": 2}, RealNVP: {"num_couplings": 2}}
@@ -49,6 +51,13 @@ def test_the_log_determinant_is_that_of_the_jacobian(cls):
 def test_decode_undoes_encode(cls, shape):
     model = moved(cls, shape, 256, by=0.05)
     x = cells(model, 4)
+    np.testing.assert_allclose(model.decode(model.encode(x)), x, atol=1e-6)
+
+
+@FLOWS
+def test_decode_undoes_encode_after_training(cls):
+    subject = zoo.testing.Subject(cls, "8-bit", {"filters": 16, **SMALL[cls]})
+    model, (x, _) = subject.trained[0], subject.batch
     np.testing.assert_allclose(model.decode(model.encode(x)), x, atol=1e-6)
 
 
