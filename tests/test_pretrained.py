@@ -43,7 +43,7 @@ def test_what_is_shipped():
 
 
 def test_what_plugins_ship():
-    assert {*OF_PLUGINS} == {"lsgan-mnist", "wgan-gp-mnist"}
+    assert {*OF_PLUGINS} == {"ddpm-mnist", "lsgan-mnist", "wgan-gp-mnist"}
     assert not {*OWN} & {*OF_PLUGINS}
 
 
@@ -103,6 +103,7 @@ def test_a_pretrained_model_keeps_its_word(tag, monkeypatch):
     [
         ("dcgan-fashion_mnist", 0.87),
         ("dcgan-mnist", 0.95),
+        ("ddpm-mnist", 0.95),
         ("lsgan-mnist", 0.95),
         ("pixelcnn-mnist", 0.95),
         ("wgan-gp-mnist", 0.95),
