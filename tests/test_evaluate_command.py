@@ -11,7 +11,7 @@ from toys import Duel, Pixels
 
 import zoo
 import zoo.random
-from zoo import checkpoints, saving
+from zoo import checkpoints, registry, saving
 from zoo.errors import ArtefactError
 
 
@@ -129,7 +129,8 @@ def test_what_was_found_stays_where_something_fails_after_it(run, monkeypatch):
 def test_a_pretrained_model_named_by_its_name_keeps_its_own_card(run, monkeypatch):
     folder = run / "saved_model"
     before = (folder / "card.json").read_bytes()
-    monkeypatch.setattr(saving.registry, "pretrained", lambda: {None: {"noisy-binary": folder}})
+    shipped = {registry.find("vae"): {"noisy-binary": folder}}
+    monkeypatch.setattr(registry, "pretrained", lambda: shipped)
     result = here("evaluate", "noisy-binary", "--metrics", "speed")
     assert (result.returncode, result.stderr) == (0, "")
     assert "The card of noisy-binary stays as it came" in result.stdout
