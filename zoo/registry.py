@@ -103,9 +103,9 @@ def entries():
       A list of `Entry`, sorted by name and package: zoo's own alone where the environment variable
       ZOO_PLUGINS is set to nothing.
     """
-    found = {}
+    only_own, found = switched_off(), {}
     for package, version, path, lines in _distributions():
-        if switched_off() and package != PACKAGE:
+        if only_own and package != PACKAGE:
             continue
         for line in lines:
             entry = _read_entry(line, package, version, path)
