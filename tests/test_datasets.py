@@ -746,6 +746,9 @@ def test_a_bare_word_is_a_name_not_a_folder(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"write \./photos"):
         load_dataset("photos")
     assert load_dataset("./photos")[0].name == "photos"
+    np.save(tmp_path / "odd.npy", np.zeros((12, 8, 8, 1), np.uint8))
+    with pytest.raises(InputError, match=r"write \./odd\.npy"):
+        load_dataset("odd.npy")
 
 
 def test_no_network_is_said_at_once(tmp_path, monkeypatch, caplog):

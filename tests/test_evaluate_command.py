@@ -108,7 +108,7 @@ def test_by_default_it_gets_every_score_that_is_defined(run):
     ]
     assert "no classifier for binary: it has no labels to train one" in samples
     assert "Reconstructions of" in reconstructions
-    assert "not defined, because it has no encoder" in reconstructions
+    assert "not defined, because it has no reconstruct" in reconstructions
 
 
 def test_what_was_found_stays_where_something_fails_after_it(run, monkeypatch):
@@ -227,6 +227,7 @@ def test_a_model_without_a_likelihood_has_none(export):
     folder = export(Duel((8, 8, 1)))
     result = here("evaluate", folder, "--metrics", "likelihood")
     assert_refused(result, 2, "not defined, because it has no log_prob: it can sample")
+    assert_refused(here("evaluate", folder, "--limit", 9), 2, "--limit is for a likelihood")
     assert here("evaluate", folder).returncode == 0
     assert {score["metric"] for score in scores(folder)} == {"ms_per_image"}
 
@@ -254,6 +255,7 @@ def test_a_model_of_unknown_data_needs_data(export):
         (["./done", "-k", "2"], ["Expected k=1", "whose log_prob is exact"]),
         (["./done", "-k", "0"], ["'-k'", "x>=1"]),
         (["./done", "--limit", "0"], ["'--limit'", "x>=1"]),
+        (["./done", "--limit", "9", "--metrics", "speed"], ["--limit is for a likelihood"]),
         (["./done", "--split", "tset"], ["'--split'", "'tset'"]),
         (["./done", "-o", "scores.txt"], ["Expected FILE.json for -o", "scores.txt"]),
         (["./done", "-o", "./done/run.json/scores.json"], ["can be written for -o"]),

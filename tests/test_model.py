@@ -1,4 +1,4 @@
-"""The contract's moving average of weights, against the recurrence written out."""
+"""The contract: a moving average of weights, by the recurrence written out, and its options."""
 
 import keras
 import numpy as np
@@ -124,3 +124,8 @@ def test_a_checkpoint_restores_the_moved_weights(trained, tmp_path):
     training._checkpoint(again).read(path).assert_consumed()
     np.testing.assert_array_equal(again.moved_weights[0], model.moved_weights[0])
     np.testing.assert_array_equal(again.table, model.table)
+
+
+def test_an_option_that_a_recipe_cannot_hold_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"learning_rate must be of numbers.*Received: <ufunc"):
+        Pixels((8, 8, 1), learning_rate=np.tanh)

@@ -149,13 +149,18 @@ def test_check_names_what_failed(tmp_path):
     mine = tmp_path / "mine.py"
     mine.write_text(
         f"import sys\nsys.path.insert(0, {str(TESTS)!r})\nfrom toys import Duel\n\n\n"
-        "class Mine(Duel):\n    recipe = {}\n\n"
+        "class Poor(Duel):\n    recipe = {}\n\n\n"
+        "class Mine(Duel):\n"
         "    def test_step(self, data):\n        return 1 // 0\n\n"
         "    def get_config(self):\n        raise KeyError('two\\nlines')\n"
     )
+    result = here("check", f"{mine}:Poor")
+    assert_refused(result, 3, "Poor does not keep what every model of the zoo keeps")
+    assert re.search(r"binary +contract +FAILED: recipe\['data'\] must be a str", result.stdout)
+    assert re.search(r"binary +left out: the others", result.stdout)
+    assert result.stdout.endswith("1 checks ran, on data that are binary: 1 failed.\n")
     result = here("check", f"{mine}:Mine")
     assert_refused(result, 3, "Mine does not keep what every model of the zoo keeps")
-    assert re.search(r"binary +contract +FAILED: recipe\['data'\] must be a str", result.stdout)
     failed = r"config_round_trip +FAILED: KeyError: 'two\\nlines' \(.*mine.py:13\)"
     assert re.search(failed, result.stdout)
     assert re.search(r": [2-9] failed\.$", result.stdout)

@@ -43,7 +43,13 @@ def test_what_is_shipped():
 
 
 def test_what_plugins_ship():
-    assert {*OF_PLUGINS} == {"ddpm-mnist", "lsgan-mnist", "wgan-gp-mnist"}
+    assert {*OF_PLUGINS} == {
+        "ddpm-mnist",
+        "glow-mnist",
+        "lsgan-mnist",
+        "realnvp-mnist",
+        "wgan-gp-mnist",
+    }
     assert not {*OWN} & {*OF_PLUGINS}
 
 
@@ -104,8 +110,10 @@ def test_a_pretrained_model_keeps_its_word(tag, monkeypatch):
         ("dcgan-fashion_mnist", 0.87),
         ("dcgan-mnist", 0.95),
         ("ddpm-mnist", 0.95),
+        ("glow-mnist", 0.85),
         ("lsgan-mnist", 0.95),
         ("pixelcnn-mnist", 0.95),
+        ("realnvp-mnist", 0.7),
         ("wgan-gp-mnist", 0.95),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 
 import zoo
-from zoo import registry
+from zoo import registry, saving
 from zoo.errors import ArtefactError, InputError
 
 MODEL = '''"""{summary}
@@ -98,6 +98,10 @@ def test_two_plugins_with_one_name(install):
     install("Zoo.B", "[zoo.models]\ntwin = twin:B\n")
     with pytest.raises(InputError, match=r"zoo-a and zoo-b.*zoo-a:twin or zoo-b:twin"):
         registry.find("twin")
+    with pytest.raises(InputError, match="Write zoo-a:twin or zoo-b:twin"):
+        saving.find("twin")
+    with pytest.raises(InputError, match="zoo-a:twin has no pretrained model here"):
+        saving.find("zoo-a:twin")
     assert registry.find("zoo-b:twin").value == "twin:B"
     assert registry.find(registry.find("zoo-b:twin").address).value == "twin:B"
     assert registry.find("keras-genzoo:vae").address == "vae"
@@ -327,8 +331,12 @@ def test_plugins_can_be_switched_off(install, monkeypatch):
     assert "off" in registry.list_models()
     monkeypatch.setenv("ZOO_PLUGINS", "")
     assert {entry.package for entry in registry.entries()} == {"keras-genzoo"}
-    with pytest.raises(InputError, match="ZOO_PLUGINS"):
-        registry.find("off")
+    for name in ("off", "zoo-off:off"):
+        with pytest.raises(InputError, match="ZOO_PLUGINS") as told:
+            registry.find(name)
+        assert "pip install" not in str(told.value)
+    with pytest.raises(InputError, match=r"pretrained model.*ZOO_PLUGINS"):
+        saving.find("off")
 
 
 def test_an_unknown_name_suggests_the_nearest():
@@ -336,6 +344,8 @@ def test_an_unknown_name_suggests_the_nearest():
         registry.find("vea")
     with pytest.raises(InputError, match=r"Did you mean keras-genzoo:vae"):
         registry.find("keras-genzo:vae")
+    with pytest.raises(InputError, match=r"no models here. To install it: pip install zoo-gone\."):
+        registry.find("zoo-gone:model")
 
 
 class Example:

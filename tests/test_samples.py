@@ -232,7 +232,7 @@ def structural_similarity(x, y):
 def test_small_images_have_no_ssim_and_other_models_no_reconstructions(exported):
     [psnr] = score_reconstructions(exported(Autoencoder(SHAPE)), Arrays(images(5), levels=256))
     assert psnr["exact"] == 0
-    with pytest.raises(UndefinedError, match="not defined, because it has no encoder: it can"):
+    with pytest.raises(UndefinedError, match="not defined, because it has no reconstruct: it"):
         score_reconstructions(exported(Duel(SHAPE)), Arrays(images(5), levels=256))
 
 

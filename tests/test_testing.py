@@ -34,6 +34,20 @@ class CannotSample(GenerativeModel):
         self.build()
 
 
+class Unbuilt(CannotSample):
+    def __init__(self, shape: tuple[int, int, int], levels: int = 2):
+        GenerativeModel.__init__(self, shape, levels)
+
+
+class Aimless(CannotSample):
+    def sample(self, num_samples, seed, labels=None, first=0):
+        return tf.zeros([num_samples, *self.shape])
+
+
+class WithoutOptimizer(Aimless):
+    compute_loss = Pixels.compute_loss
+
+
 class ScoresInWords(Pixels):
     log_prob_kind = "roughly"
 
@@ -160,6 +174,11 @@ class NoisyExactLogProb(Pixels):
         return value + zoo.random.normal(seed, 0, 1, ())
 
 
+class SurerThanSure(Pixels):
+    def log_prob(self, x, seed, labels=None, first=0):
+        return super().log_prob(x, seed, labels, first) + 64.0
+
+
 class StatefulLogProb(Pixels):
     def log_prob(self, x, seed, labels=None, first=0):
         return super().log_prob(x, seed, labels, first) + tf.random.normal([tf.shape(x)[0]])
@@ -209,8 +228,11 @@ class NeedsPython(Pixels):
 
 BROKEN = {
     NoRecipe: ("contract", "recipe['data'] must be a str"),
-    Weightless: ("contract", "must end in self.build()"),
+    Unbuilt: ("contract", "must end in self.build()"),
+    Weightless: ("contract", "no weights to train"),
     CannotSample: ("contract", "has a method `sample`"),
+    Aimless: ("contract", "has a method `compute_loss`, or"),
+    WithoutOptimizer: ("contract", "has a method `compile(total_steps=None)`"),
     ScoresInWords: ("contract", "log_prob_kind must be one of"),
     DecodesAlone: ("contract", "decode needs encode"),
     LosesItsConfig: ("config_round_trip", "have other shapes"),
@@ -233,6 +255,7 @@ BROKEN = {
     TracesEveryStep: ("short_batch_and_traces", "traced train_step"),
     OrderInTheBatch: ("log_prob", "depends on the order"),
     NoisyExactLogProb: ("log_prob", "depends on the seed"),
+    SurerThanSure: ("log_prob", "a probability above 1"),
     StatefulLogProb: ("log_prob", "not repeatable"),
     TakesGrey: ("off_grid_data_is_refused", "log_prob took data"),
     BlursOutside: ("latents", "left [0, 1]"),

@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import json
 
 import keras
 import tensorflow as tf
@@ -80,6 +81,13 @@ class GenerativeModel(keras.Model):
             raise ValueError(f"levels must be 0, or 2 to 65536. Received: levels={levels}")
         if num_classes < 0:
             raise ValueError(f"num_classes must not be negative. Received: {num_classes=}")
+        for name, value in self._options.items():
+            try:
+                json.dumps(value)
+            except (TypeError, ValueError):
+                raise ValueError(
+                    f"{name} must be of numbers and texts, as JSON has them. Received: {value!r}"
+                ) from None
         self.shape, self.levels, self.num_classes = tuple(shape), levels, num_classes
         self.run_seed = self._counter("run_seed")
         self.step = self._counter("step")

@@ -185,6 +185,8 @@ def find(name):
         message += f" The package {PACKAGE} is not installed: pip install -e . in the checkout."
     elif off := switched_off():
         message += f" {off}"
+    elif path and _normalise(path) not in {entry.package for entry in known}:
+        message += f" The package {path} has no models here. To install it: pip install {path}."
     raise InputError(f"{message} All models: zoo list")
 
 

@@ -160,8 +160,8 @@ def find(name):
     """
     path = Path(name)
     if is_name(name):
-        known, named = {}, {}
-        for entry, tags in registry.pretrained().items():
+        models, known, named = registry.models(), {}, {}
+        for entry, tags in registry.pretrained(models).items():
             known |= tags
             named |= {f"{entry.package}:{folder.name}": folder for folder in tags.values()}
         named |= known
@@ -171,11 +171,19 @@ def find(name):
         for tag in tags:
             if tag == f"{name}-{read_card(named[tag]).get('default_data')}":
                 return named[tag]
+        typed = [to_type for to_type, entry in models.items() if entry.name == name]
+        if typed and name not in models:
+            raise InputError(f"{name} is the name of several models. Write {' or '.join(typed)}.")
+        if name in models and not tags:
+            raise InputError(
+                f"{name} has no pretrained model here. Name the folder of a run of"
+                f" `zoo train {name}`: `zoo runs` lists them."
+            )
         there = ", ".join(sorted(tags or known))
         hint = f"one of {there}" if there else "there is none here"
         advice = f"A folder is written {shlex.quote(f'./{name}')}."
-        if name in registry.models() and not tags:
-            advice = f"Name the folder of a run of `zoo train {name}`: `zoo runs` lists them."
+        if off := registry.switched_off():
+            advice += f" {off}"
         raise InputError(f"Expected a pretrained model: {hint}. {advice} Received: {name!r}")
     for folder in (path, path / "saved_model"):
         if (folder / CARD).is_file():

@@ -214,8 +214,17 @@ def _needs(name):
 def check_contract(subject):
     """It is built, can sample, and says by what recipe."""
     cls, model = subject.cls, subject.create()
-    _require(model.built and model.trainable_weights, "the constructor must end in self.build()")
+    _require(model.built, "the constructor must end in self.build()")
+    _require(model.trainable_weights, "there are no weights to train")
     _require(subject.can("sample"), "a generative model has a method `sample`")
+    _require(
+        cls.has_one_objective() or cls.train_step is not GenerativeModel.train_step,
+        "a model has a method `compute_loss`, or `train_step` and `test_step` of its own",
+    )
+    _require(
+        cls.compile is not GenerativeModel.compile,
+        "a model has a method `compile(total_steps=None)`, which chooses the optimizer",
+    )
     for key, kind in RECIPE.items():
         _require(
             isinstance(cls.recipe.get(key), kind), f"recipe[{key!r}] must be a {kind.__name__}"
@@ -420,6 +429,10 @@ def check_log_prob(subject):
         _require_close(turned, value, "log_prob depends on the order of the batch")
         other = subject.log_prob(x, seed=tf.constant([5, 6]), labels=labels)
         _require_close(other, value, "an exact log_prob depends on the seed")
+        _require(
+            value.max() < 1e-2,
+            f"log_prob of an image is {value.max():.4g} nats: a probability above 1",
+        )
 
 
 @_check(_needs("log_prob"))

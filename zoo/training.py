@@ -33,7 +33,7 @@ from zoo.environment import device, versions
 from zoo.errors import ArtefactError, InputError, TrainingError
 from zoo.evaluation.watch import FLOOR, Watch
 
-__all__ = ["Interrupted", "check_new", "export_run", "locked", "train"]
+__all__ = ["Interrupted", "check_new", "check_recipe", "export_run", "locked", "train"]
 
 GRIDS = 10  # grids of samples in a whole run, about
 COMMIT_SECONDS = 300  # at most this much work is lost to a power cut
@@ -504,19 +504,9 @@ def _compare(begun, now, say):
     Puts into `now` the command that began the run, and those that gave it more epochs.
     """
     old, new = begun["recipe"], now["recipe"]
-    more = new["epochs"] > old["epochs"]
-    changed = [
-        f"{key}: {a!r} -> {b!r}"
-        if not key.endswith("fingerprint")
-        else f"the {'validation' if 'validation' in key else 'training'} images are others"
-        for key, a, b in _differences({**old, "epochs": new["epochs"]} if more else old, new)
-    ]
-    if changed:
-        raise InputError(
-            "A resumed run keeps its recipe, but for more epochs. Changed: " + "; ".join(changed)
-        )
+    check_recipe(old, new)
     extended = begun.get("extended_by", [])
-    if more:
+    if new["epochs"] > old["epochs"]:
         say(
             f"{old['epochs']} -> {new['epochs']} epochs: a schedule of the learning rate is"
             " stretched from here on, so the result is not that of one long run."
@@ -534,6 +524,21 @@ def _differences(old, new, prefix=""):
             yield from _differences(a, b, f"{prefix}{key}.")
         elif a != b:
             yield prefix + key, a, b
+
+
+def check_recipe(old, new):
+    """Raises InputError if the recipe of a resumed run differs in more than more epochs."""
+    epochs = max(old["epochs"], new["epochs"])
+    changed = [
+        f"{key}: {a!r} -> {b!r}"
+        if not key.endswith("fingerprint")
+        else f"the {'validation' if 'validation' in key else 'training'} images are others"
+        for key, a, b in _differences({**old, "epochs": epochs}, new)
+    ]
+    if changed:
+        raise InputError(
+            "A resumed run keeps its recipe, but for more epochs. Changed: " + "; ".join(changed)
+        )
 
 
 def check_new(run):
@@ -605,7 +610,7 @@ def _signals(say):
         if received:
             raise KeyboardInterrupt
         received.append(number)
-        say("Stopping after this step; once more stops at once.")
+        say("Stopping as soon as all is saved; once more stops at once.")
 
     if threading.current_thread() is not threading.main_thread():
         yield received

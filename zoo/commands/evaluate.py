@@ -89,6 +89,8 @@ def command(name, metrics, data, size, binarize, samples, features, output, **se
         with placed(output), tempfile.TemporaryFile(dir=output.parent):
             pass
     model = saving.load(name)
+    if settings["limit"] and ("likelihood" not in asked or "log_prob" not in model.card["can"]):
+        raise InputError("--limit is for a likelihood, of which there is none: leave it out.")
     extractor = Extractor(features) if features else None
     splits = None
     if {*asked} != {"speed"}:

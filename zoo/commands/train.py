@@ -78,6 +78,8 @@ def command(name, resume, run, precision, jit, deterministic, dry_run, **asked):
         ways = " ".join(f"--{name.replace('_', '-')} …" for name in sorted(lacking))
         raise InputError(f"{cls.__name__}.recipe does not say all: add {ways}")
     # What can be refused without the data is, before they are loaded.
+    if resume:
+        training.check_recipe(saved, {**recipe, "batch_size": saved["batch_size"]})
     settings = registry.parse_options(cls, asked["settings"])
     if asked["conditional"] and "num_classes" not in {o.name for o in registry.options(cls)}:
         raise InputError(f"{cls.__name__} cannot be conditional: leave out --conditional.")

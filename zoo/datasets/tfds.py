@@ -171,7 +171,8 @@ def _builder(name):
     except tfds.core.DatasetNotFoundError:
         raise _unknown(name) from None
     except Exception as error:
-        raise InputError(f"TFDS cannot make {name}: {_line(error)}") from error
+        advice = _as_path(name)
+        raise InputError(f"TFDS cannot make {name}: {_line(error)}{advice}") from error
     if not _is_prepared(builder) and ":" not in name:
         try:
             return tfds.builder(f"{name}:*.*.*", data_dir=data_dir)
@@ -187,9 +188,13 @@ def _is_prepared(builder):
 def _unknown(name):
     near = get_close_matches(name, sorted({*BUNDLED, *names()}), n=3, cutoff=0.6)
     near = f" Did you mean {' or '.join(near)}?" if near else " `zoo data` lists what is here."
-    if Path(name).exists():
-        near = f" For the folder or file of that name write ./{name}."
+    near = _as_path(name) or near
     return InputError(f"There is no dataset of this name.{near} Received: name={name}")
+
+
+def _as_path(name):
+    """Says how to write a path that was taken for a name; "" if there is none."""
+    return f" For the folder or file of that name write ./{name}." if Path(name).exists() else ""
 
 
 def _features(builder, name, size):

@@ -36,8 +36,8 @@ def score_reconstructions(model, split, batch_size=200, begin=unseen):
     """
     if "reconstruct" not in model.card["can"]:
         raise UndefinedError(
-            f"Reconstructions of {model.name} are not defined, because it has no encoder: it can"
-            f" {', '.join(model.card['can'])}."
+            f"Reconstructions of {model.name} are not defined, because it has no reconstruct: it"
+            f" can {', '.join(model.card['can'])}."
         )
     conditional = model.card["num_classes"] > 0
     has_ssim = min(split.shape[:2]) >= SSIM_WINDOW

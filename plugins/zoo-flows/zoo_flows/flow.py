@@ -60,7 +60,9 @@ class FlowModel(zoo.GenerativeModel):
     def __init__(self, shape, levels, num_classes, num_scales, learning_rate):
         super().__init__(shape, levels, num_classes)
         self.require_images()
-        if num_scales < 1 or any(side % 2**num_scales for side in shape[:2]):
+        if num_scales < 1:
+            raise ValueError(f"num_scales must be positive. Received: {num_scales=}")
+        if any(side % 2**num_scales for side in shape[:2]):
             raise ValueError(
                 "Sides must be multiples of 2^num_scales: use --size N, or fewer scales."
                 f" Received: {shape=}, {num_scales=}"
