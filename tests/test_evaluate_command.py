@@ -130,7 +130,7 @@ def test_a_pretrained_model_named_by_its_name_keeps_its_own_card(run, monkeypatc
     folder = run / "saved_model"
     before = (folder / "card.json").read_bytes()
     shipped = {registry.find("vae"): {"noisy-binary": folder}}
-    monkeypatch.setattr(registry, "pretrained", lambda: shipped)
+    monkeypatch.setattr(registry, "pretrained", lambda among: shipped)
     result = here("evaluate", "noisy-binary", "--metrics", "speed")
     assert (result.returncode, result.stderr) == (0, "")
     assert "The card of noisy-binary stays as it came" in result.stdout

@@ -161,7 +161,7 @@ def test_check_names_what_failed(tmp_path):
     assert result.stdout.endswith("1 checks ran, on data that are binary: 1 failed.\n")
     result = here("check", f"{mine}:Mine")
     assert_refused(result, 3, "Mine does not keep what every model of the zoo keeps")
-    failed = r"config_round_trip +FAILED: KeyError: 'two\\nlines' \(.*mine.py:13\)"
+    failed = r"config_round_trip +FAILED: KeyError: 'two\\nlines' \(.*mine.py:15\)"
     assert re.search(failed, result.stdout)
     assert re.search(r": [2-9] failed\.$", result.stdout)
 

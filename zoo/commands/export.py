@@ -19,8 +19,12 @@ def command(run, folder, half):
     recipe = read_run(run)["recipe"]
     quiet_tensorflow()
     from zoo import registry, training
+    from zoo.saving import read_card
 
     model = registry.create(recipe["model"], **recipe["options"])
     with training.locked(run):
         exported = training.export_run(model, run, folder, half)
-    click.echo(f"Wrote {exported}. Draw from it with: zoo sample {as_argument(exported)}")
+    step = read_card(exported)["step"]
+    click.echo(
+        f"Wrote {exported}, of step {step:,}. Draw from it with: zoo sample {as_argument(exported)}"
+    )
