@@ -171,9 +171,8 @@ def find(name):
         for tag in tags:
             if tag == f"{name}-{read_card(named[tag]).get('default_data')}":
                 return named[tag]
-        typed = [to_type for to_type, entry in models.items() if entry.name == name]
-        if typed and name not in models:
-            raise InputError(f"{name} is the name of several models. Write {' or '.join(typed)}.")
+        if name not in models and any(entry.name == name for entry in models.values()):
+            registry.find(name)  # says that it is the name of several
         if name in models and not tags:
             raise InputError(
                 f"{name} has no pretrained model here. Name the folder of a run of"
