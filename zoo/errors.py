@@ -1,27 +1,48 @@
-"""The errors that are for people: one clear line each, and the exit code that `zoo` ends with."""
+"""Exceptions that report errors of input or environment, and their exit codes."""
+
+__all__ = [
+    "ArtefactError",
+    "InputError",
+    "TrainingError",
+    "UndefinedError",
+    "ZooError",
+    "did_you_mean",
+]
 
 
 class ZooError(Exception):
-    """What a user can mend. The message says what was expected, what came and what to do."""
+    """Base class of errors that a user can fix.
+
+    The message says what is wrong, what was received and what to do.
+    """
 
     exit_code = 2
 
 
 class InputError(ZooError, ValueError):
-    """A wrong name, option, value or data set."""
+    """Raised for an invalid name, option, value or data set."""
 
 
 class UndefinedError(InputError):
-    """What a model has not got, such as a likelihood; the message says because of what."""
+    """Raised when a model does not support an operation, such as a likelihood."""
 
 
 class ArtefactError(ZooError):
-    """A run, checkpoint or SavedModel that is damaged or refused."""
+    """Raised for a run, checkpoint, SavedModel or plugin that is damaged or refused."""
 
     exit_code = 3
 
 
 class TrainingError(ZooError):
-    """A training run that could not go on."""
+    """Raised when training failed."""
 
     exit_code = 4
+
+
+def did_you_mean(name, choices):
+    """Returns " Did you mean 'vae'?" for the choices closest to a name, or "" if none is close."""
+    import difflib
+
+    spelling = {choice.casefold(): choice for choice in sorted(choices, reverse=True)}
+    closest = difflib.get_close_matches(name.casefold(), spelling)
+    return f" Did you mean {' or '.join(repr(spelling[c]) for c in closest)}?" if closest else ""
