@@ -1,14 +1,25 @@
-"""The contract: a moving average of weights, by the recurrence written out, and its options."""
+"""The contract: the moving average by its recurrence, parameter checks, and the ways of Keras."""
+
+import contextlib
+import io
+import subprocess
+import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from toys import Pixels
+from support.toys import Duel, Pixels
 
 import zoo
-from zoo import training
-from zoo.model import GenerativeModel
+from zoo.errors import InputError
+from zoo.model import CAPABILITIES, ENDPOINTS, GenerativeModel
+from zoo.models.dcgan import DCGAN
+from zoo.models.gan import GAN
+from zoo.models.pixelcnn import PixelCNN
+from zoo.models.pixelrnn import PixelRNN
+from zoo.models.vae import VAE
+from zoo.runs import checkpoints
 
 SHAPE = (4, 4, 1)
 RATE, DECAY, BATCH, STEPS = 2.0, 0.5, 8, 12  # the decay is below (1 + t) / (10 + t) from step 8
@@ -17,8 +28,9 @@ RATE, DECAY, BATCH, STEPS = 2.0, 0.5, 8, 12  # the decay is below (1 + t) / (10 
 class Averaged(Pixels):
     """Pixels whose weights are a moving average of those that plain gradient descent moves."""
 
-    def compile(self, total_steps=None):
-        GenerativeModel.compile(self, keras.optimizers.SGD(RATE), average=DECAY)
+    def compile(self, optimizer=None, total_steps=None, **kwargs):
+        optimizer = optimizer or keras.optimizers.SGD(RATE)
+        GenerativeModel.compile(self, optimizer, average=DECAY, **kwargs)
 
 
 def images(n=BATCH * STEPS):
@@ -118,14 +130,388 @@ def test_an_export_holds_the_average_alone(trained, tmp_path):
 
 def test_a_checkpoint_restores_the_moved_weights(trained, tmp_path):
     model, *_ = trained
-    path = training._checkpoint(model).write(str(tmp_path / "variables"))
+    path = checkpoints.trackable(model).write(str(tmp_path / "variables"))
     again = Averaged(SHAPE)
     again.compile()
-    training._checkpoint(again).read(path).assert_consumed()
+    checkpoints.trackable(again).read(path).assert_consumed()
     np.testing.assert_array_equal(again.moved_weights[0], model.moved_weights[0])
     np.testing.assert_array_equal(again.table, model.table)
 
 
 def test_an_option_that_a_recipe_cannot_hold_is_refused_by_name():
-    with pytest.raises(ValueError, match=r"learning_rate must be of numbers.*Received: <ufunc"):
+    message = "learning_rate must be JSON-serializable. Received: learning_rate=<ufunc"
+    with pytest.raises(ValueError, match=message):
         Pixels((8, 8, 1), learning_rate=np.tanh)
+
+
+TINY = {
+    VAE: dict(latent_dim=2, filters=4, hidden_dim=8),
+    GAN: dict(latent_dim=2, hidden_dim=8),
+    DCGAN: dict(latent_dim=2, filters=2),
+    PixelCNN: dict(filters=4, num_layers=1),
+    PixelRNN: dict(units=4, num_layers=1),
+}
+# Of Keras 3.15 with NumPy 2.4, when it saves any model.
+saves = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+each_model = pytest.mark.parametrize("cls", TINY, ids=lambda cls: cls.__name__)
+
+
+def create(cls, num_classes=0, levels=2):
+    keras.utils.set_random_seed(1)
+    return cls((8, 8, 1), levels, num_classes, **TINY[cls])
+
+
+def examples(n=40):
+    """Returns binary images and their labels."""
+    x = np.random.default_rng(1).random((n, 8, 8, 1)) < 0.3
+    return x.astype(np.float32), np.arange(n) % 3
+
+
+def optimizers(model):
+    return {k: v for k, v in vars(model).items() if isinstance(v, keras.Optimizer)}
+
+
+@each_model
+def test_an_optimizer_is_a_name_or_an_instance_or_that_of_the_model(cls):
+    model = create(cls)
+    model.compile("sgd")
+    assert {type(optimizer) for optimizer in optimizers(model).values()} == {keras.optimizers.SGD}
+    model.compile(optimizer=keras.optimizers.RMSprop(0.125), run_eagerly=True)
+    assert model.run_eagerly
+    own = optimizers(model).values()
+    assert len({*map(id, own)}) == (1 if cls.has_one_objective() else 2)
+    for optimizer in own:
+        assert isinstance(optimizer, keras.optimizers.RMSprop)
+        assert float(optimizer.learning_rate) == 0.125
+    model.compile()
+    assert {type(optimizer).__name__ for optimizer in optimizers(model).values()} <= {
+        "Adam",
+        "AdamW",
+    }
+
+
+@saves
+@pytest.mark.parametrize(
+    ("cls", "num_classes"), [(VAE, 0), (GAN, 3), (DCGAN, 0), (PixelCNN, 3), (PixelRNN, 0)]
+)
+def test_fit_on_arrays_with_callbacks_then_save_and_load(cls, num_classes, tmp_path):
+    model, (x, y) = create(cls, num_classes), examples()
+    model.compile(total_steps=12)
+    monitor = "val_loss" if cls.has_one_objective() else "val_discriminator_loss"
+    history = model.fit(
+        x,
+        y if num_classes else None,
+        batch_size=10,
+        epochs=2,
+        verbose=0,
+        validation_data=(x, y) if num_classes else x,
+        callbacks=[
+            keras.callbacks.EarlyStopping(monitor, mode="min", patience=5),
+            keras.callbacks.CSVLogger(str(tmp_path / "log.csv")),
+            keras.callbacks.ModelCheckpoint(str(tmp_path / "{epoch}.keras")),
+        ],
+    ).history
+    assert len(history[monitor]) == 2
+    assert monitor in (tmp_path / "log.csv").read_text().splitlines()[0]
+    model.save(tmp_path / "model.keras")
+    for path in (tmp_path / "2.keras", tmp_path / "model.keras"):
+        loaded = keras.models.load_model(path)
+        assert type(loaded) is cls
+        assert int(loaded.step) == 8
+        assert len(loaded.moved_weights) == len(model.moved_weights)
+        same = [(model.variables, loaded.variables), (model.moved_weights, loaded.moved_weights)]
+        for name, optimizer in optimizers(model).items():
+            again = getattr(loaded, name)
+            assert float(again.learning_rate) == float(optimizer.learning_rate) > 0
+            assert len(again.variables) > 2
+            same.append((optimizer.variables, again.variables))
+        for pair in same:
+            for value, again in zip(*pair, strict=True):
+                np.testing.assert_array_equal(value, again)
+
+
+@saves
+@pytest.mark.parametrize("cls", [Averaged, Duel])
+def test_a_loaded_model_continues_as_the_saved_one(cls, tmp_path):
+    keras.utils.set_random_seed(1)
+    model, x = cls(SHAPE), images()
+    model.compile()
+    model.fit(x, batch_size=BATCH, shuffle=False, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    before = [w.numpy() for w in model.trainable_weights]
+    for each in (model, loaded):
+        each.fit(x, batch_size=BATCH, shuffle=False, verbose=0)
+    assert int(model.step) == 2 * STEPS
+    assert not any(map(np.array_equal, before, model.trainable_weights))
+    for value, again in zip(model.weights, loaded.weights, strict=True):
+        np.testing.assert_array_equal(value, again)
+
+
+@saves
+def test_a_fresh_process_loads_a_file_once_the_class_is_imported(tmp_path):
+    model = create(VAE)
+    model.compile("adam")
+    model.save(tmp_path / "model.keras")
+    program = (
+        "import sys, keras; from zoo.models.vae import VAE\n"
+        "model = keras.models.load_model(sys.argv[1])\n"
+        "print(float(model.encode(model.sample(3, seed=5)).numpy().sum()))"
+    )
+    command = [sys.executable, "-c", program, tmp_path / "model.keras"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    expected = float(model.encode(model.sample(3, seed=5)).numpy().sum())
+    assert float(done.stdout) == pytest.approx(expected, rel=1e-5)
+
+
+@saves
+def test_weights_without_moved_ones_are_refused_where_there_is_an_average(tmp_path):
+    Averaged(SHAPE).save_weights(tmp_path / "plain.weights.h5")
+    model = Averaged(SHAPE)
+    model.compile()
+    with pytest.raises(ValueError, match="Load it first, then call compile"):
+        model.load_weights(tmp_path / "plain.weights.h5")
+
+
+@each_model
+def test_a_clone_is_compiled_as_the_model_is(cls):
+    model = create(cls, num_classes=3)
+    model.compile(optimizer=keras.optimizers.SGD(0.25))
+    clone = keras.models.clone_model(model)
+    assert type(clone) is cls
+    assert clone.get_config() == model.get_config()
+    rates = [float(optimizer.learning_rate) for optimizer in optimizers(clone).values()]
+    assert {*rates} == {0.25}
+
+
+@each_model
+def test_the_parts_of_a_summary_have_names_and_sizes(cls):
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
+        create(cls).summary()
+    parts = {
+        VAE: ["encoder", "decoder"],
+        PixelCNN: ["above", "left", "gated_0", "hidden", "head"],
+        PixelRNN: ["above", "left", "recurrent_0", "hidden", "head"],
+    }.get(cls, ["generator", "discriminator"])
+    for part in parts:
+        assert f"{part} (" in text.getvalue()
+    assert "unbuilt" not in text.getvalue()
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+@pytest.mark.parametrize("num_classes", [0, 3])
+def test_fit_on_tf_data(num_classes, labelled):
+    model, (x, y) = create(GAN, num_classes), examples()
+    model.compile()
+    data = tf.data.Dataset.from_tensor_slices((x, y) if labelled else x).batch(10)
+    if num_classes and not labelled:
+        with pytest.raises(InputError, match="Received: no labels"):
+            model.fit(data, verbose=0)
+    else:
+        model.fit(data, validation_data=data, epochs=2, verbose=0)
+        assert int(model.step) == 8
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "digits.npz"
+    x = np.random.default_rng(1).integers(0, 256, (100, 8, 8), np.uint8)
+    np.savez(path, images=x, labels=np.arange(100) % 3)
+    return zoo.load_dataset(path)
+
+
+@pytest.mark.parametrize("num_classes", [0, 3])
+def test_fit_on_a_split_is_its_stream_and_goes_on_where_it_stopped(splits, num_classes):
+    train, validation, _ = splits
+    model, twin = (create(GAN, num_classes, levels=256) for _ in range(2))
+    for each in (model, twin):
+        each.compile("sgd")
+    for _ in range(2):
+        history = model.fit(train, validation_data=validation, batch_size=16, verbose=0).history
+        assert "val_generator_loss" in history
+    steps = 2 * (len(train) // 16)
+    assert int(model.step) == steps
+    stream = train.stream(16, seed=0, labels=num_classes > 0)
+    twin.fit(stream, steps_per_epoch=steps, verbose=0)
+    for value, again in zip(model.weights, twin.weights, strict=True):
+        np.testing.assert_array_equal(value, again)
+
+
+def test_all_splits_are_those_to_train_on_and_to_validate_with(splits):
+    every = type("Splits", (), dict(zip(("train", "validation", "test"), splits, strict=True)))()
+    model = create(GAN, levels=256)
+    model.compile()
+    assert "val_generator_loss" in model.fit(every, verbose=0).history
+    assert int(model.step) == 1  # a batch is that of the recipe, but not larger than the split
+
+
+def test_a_split_that_does_not_fit_is_refused(splits):
+    model = create(GAN)
+    model.compile()
+    with pytest.raises(InputError, match=r"levels\. Received: digits with 256 levels"):
+        model.fit(splits[0])
+
+
+@pytest.mark.parametrize(
+    ("levels", "change", "message"),
+    [
+        (2, lambda x: np.uint8(255 * x), r"Received: uint8 .*Binarize it.*> 127"),
+        (256, lambda x: np.uint8(255 * x), r"expects floats .*1/255.*Received: uint8.*/ 255$"),
+        (17, np.int64, r"Received: int64 .*/ 16$"),
+        (
+            2,
+            lambda x: x[..., 0],
+            r"\(n, 8, 8, 1\).*float32 of shape \(40, 8, 8\).*axis of channels",
+        ),
+        (2, lambda x: x[:, :7], r"Received: float32 of shape \(40, 7, 8, 1\)"),
+        (2, lambda x: 0.5 * x, r"0 or 1\. Received: a value 0\.5 levels off\. Binarize it"),
+        (256, lambda x: 255.0 * x, r"from 0 to 1\. Received: a value 6\.5e\+04 levels off"),
+    ],
+    ids=["bytes", "grey bytes", "integers", "no channels", "size", "grey", "not scaled"],
+)
+@pytest.mark.parametrize("place", ["x", "validation_data"])
+def test_arrays_that_do_not_fit_are_refused_in_one_sentence(levels, change, message, place):
+    model, (x, _) = create(GAN, levels=levels), examples()
+    model.compile()
+    with pytest.raises(InputError, match=message) as caught:
+        model.fit(**{"x": x, "verbose": 0} | {place: change(x)})
+    assert "\n" not in str(caught.value)
+    assert int(model.step) == 0
+
+
+def test_batches_off_the_grid_are_refused_in_one_sentence():
+    model, (x, _) = create(VAE), examples()
+    model.compile()
+    data = tf.data.Dataset.from_tensor_slices(0.5 * x).batch(10)
+    with pytest.raises(
+        InputError,
+        match=r"^Data must be one of 2 values .*Binarize it, or train with levels=256\.$",
+    ):
+        model.fit(data, verbose=0)
+    with pytest.raises(InputError, match=r"Received: uint8"):
+        model.fit(data.map(lambda x: tf.cast(x, tf.uint8)), verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (None, r"no labels\. Give them: fit\(x, y\)"),
+        (np.eye(3)[np.arange(40) % 3], r"float64 of shape \(40, 3\)"),
+        (np.arange(40)[:, None] % 3, r"shape \(40, 1\)\. Drop the second axis"),
+        (np.arange(40) % 4, "labels from 0 to 3"),
+    ],
+    ids=["none", "one-hot", "two axes", "too large"],
+)
+def test_labels_that_do_not_fit_are_refused(labels, message):
+    model, (x, _) = create(GAN, num_classes=3), examples()
+    model.compile()
+    with pytest.raises(InputError, match=f"integers of shape .* from 0 to 2.*{message}"):
+        model.fit(x, labels, verbose=0)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
+def test_labels_are_of_any_integers(dtype):
+    model, (x, y) = create(GAN, num_classes=3), examples()
+    model.compile()
+    model.fit(x, y.astype(dtype), verbose=0)
+
+
+def test_a_live_model_takes_what_a_saved_model_takes_and_gives_the_same(tmp_path):
+    model, (x, y) = create(VAE, num_classes=3), examples(4)
+    model.export(tmp_path / "model")
+    loaded = zoo.load(tmp_path / "model")
+    np.testing.assert_array_equal(
+        model.sample(np.int64(4), seed=0, labels=y), loaded.sample(4, seed=0, labels=y)
+    )
+    calls = {
+        "sample": dict(num_samples=4, seed=np.int32(7), first=np.int64(2)),
+        "log_prob": dict(x=x.astype(np.float64), seed=[1, 2]),
+        "encode": dict(x=x.tolist()),
+        "decode": dict(z=np.ones((4, 2))),
+        "reconstruct": dict(x=x),
+    }
+    for name, arguments in calls.items():
+        live, saved = (
+            np.asarray(getattr(each, name)(**arguments, labels=y.astype(np.uint8)))
+            for each in (model, loaded)
+        )
+        assert live.dtype == np.float32
+        np.testing.assert_allclose(live, saved, rtol=1e-4, atol=1e-5)
+
+
+def test_a_live_completion_takes_arrays():
+    model, (x, _) = create(PixelCNN), examples(2)
+    mask = np.zeros(x.shape, bool)
+    mask[:, :4] = True
+    completed = model.complete(x, mask, seed=3).numpy()
+    np.testing.assert_array_equal(completed[:, :4], x[:, :4])
+
+
+@pytest.mark.parametrize("seed", [2**32, "1", [1, 2, 3], 0.5])
+def test_a_bad_seed_is_refused_by_a_live_model(seed):
+    with pytest.raises(InputError, match="Expected a seed"):
+        Pixels(SHAPE).sample(1, seed)
+
+
+def test_labels_of_a_live_model_are_integers():
+    with pytest.raises(InputError, match="Expected labels of integers"):
+        Pixels(SHAPE, num_classes=2).sample(1, 0, [0.5])
+
+
+def test_within_graphs_arguments_are_left_as_they_are():
+    seen = []
+
+    class Watched(Pixels):
+        def sample(self, num_samples, seed, labels=None, first=0):
+            seen.append((num_samples, seed, first))
+            return super().sample(num_samples, seed, labels, first)
+
+    model = Watched(SHAPE)
+    arguments = (tf.constant(2), tf.constant([1, 2]), None, tf.constant(3))
+
+    @tf.function(autograph=False)
+    def draw(n, seed, first):
+        passed.append((n, seed, first))
+        return model.sample(n, seed, first=first)
+
+    passed = []
+    draw(arguments[0], arguments[1], arguments[3])
+    assert [*map(id, seen[0])] == [*map(id, passed[0])]
+
+
+@pytest.mark.parametrize("fmt", ["tf_saved_model"])
+def test_an_export_of_keras_is_a_saved_model_of_zoo(tmp_path, fmt):
+    model = Duel(SHAPE)
+    model.export(tmp_path / "model", format=fmt)
+    signatures = tf.saved_model.load(tmp_path / "model").signatures
+    drawn = signatures["sample"](
+        num_samples=tf.constant(3), seed=tf.constant([0, 5]), first=tf.constant(0)
+    )
+    np.testing.assert_array_equal(drawn["output_0"], model.sample(3, seed=5))
+    assert zoo.load(tmp_path / "model").card["can"] == ["sample"]
+
+
+def test_a_failed_check_of_a_parameter_ends_in_what_was_received():
+    GenerativeModel.require(True, "a must be 1.", a=1)
+    with pytest.raises(ValueError, match=r"^a must be below b\. Received: a='2', b=1$"):
+        GenerativeModel.require(False, "a must be below b.", a="2", b=1)
+
+
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_the_table_binds_calls_as_the_methods_do(name):
+    endpoint = ENDPOINTS[name]
+    values = [*range(len(endpoint.arguments))]
+    assert [*endpoint.bind(*values).items()] == [*zip(endpoint.arguments, values, strict=True)]
+    required = {k: 1 for k in endpoint.arguments if k not in ("labels", "first")}
+    assert endpoint.bind(**required) == {
+        k: {"labels": None, "first": 0}.get(k, 1) for k in endpoint.arguments
+    }
+    with pytest.raises(TypeError, match="missing"):
+        endpoint.bind()
+    assert endpoint.draws == (name in ("sample", "complete"))
+
+
+def test_the_table_is_what_a_model_can_do():
+    assert tuple(ENDPOINTS) == CAPABILITIES
+    assert Pixels.capabilities() == ("sample", "log_prob")

@@ -38,7 +38,7 @@ class AdversarialModel(GenerativeModel):
     both built, with weights of their own; z is float32 [n, latent_dim], label float32
     [n, num_classes], one-hot. A discriminator that draws numbers, as dropout does, is called by an
     own `discriminate`. A model with other losses has its own `objectives`, each a function of the
-    logits of one image and one fake, and its own `trouble`.
+    logits of one image and one fake, and its own `diagnose`.
 
     Fakes are rounded to the levels of the data, or D would know them by that; G is given the
     gradient at what was rounded (the straight-through estimator of Bengio, Léonard and Courville,
@@ -52,17 +52,14 @@ class AdversarialModel(GenerativeModel):
       learning_rate: float; of Adam, for both networks, in the beginning.
 
     Raises:
-      ValueError: if an argument cannot be.
+      ValueError: if an argument is invalid.
     """
 
     def __init__(self, shape, levels, num_classes, latent_dim, learning_rate):
         super().__init__(shape, levels, num_classes)
         self.require_images()
-        if latent_dim < 1 or not 0 < learning_rate < float("inf"):
-            raise ValueError(
-                "latent_dim must be positive, learning_rate positive and finite."
-                f" Received: {latent_dim=}, {learning_rate=}"
-            )
+        self.require(latent_dim >= 1, "latent_dim must be positive.", latent_dim=latent_dim)
+        self.require_learning_rate(learning_rate)
         self.latent_dim, self.learning_rate = latent_dim, learning_rate
         self.generator_loss = keras.metrics.Mean(name="generator_loss")
         self.discriminator_loss = keras.metrics.Mean(name="discriminator_loss")
@@ -73,18 +70,29 @@ class AdversarialModel(GenerativeModel):
         """The weights of the generator, but not statistics, which are averages anyway."""
         return self.generator.trainable_variables
 
-    def compile(self, total_steps=None):
-        """Compiles with Adam for both networks; the rate falls over total_steps, or is constant."""
-        super().compile(average=AVERAGE)
-        self.generator_optimizer = self.adam(self.generator, total_steps)
-        self.discriminator_optimizer = self.adam(self.discriminator, total_steps)
+    def compile(self, optimizer=None, total_steps=None, **kwargs):
+        """Compiles with a copy of an optimizer for each network, or with Adam for both.
+
+        Args:
+          optimizer: keras.Optimizer or its name; None is Adam.
+          total_steps: int; steps in which Adam's rate falls, or None: it is constant.
+          **kwargs: as of keras.Model.
+        """
+        super().compile(average=AVERAGE, **kwargs)
+        for name in ("generator", "discriminator"):
+            network = getattr(self, name)
+            if optimizer is None:
+                own = self.adam(network, total_steps)
+            else:
+                given = keras.optimizers.get(optimizer)
+                own = given.from_config(given.get_config())
+            own.build(network.trainable_variables)
+            setattr(self, f"{name}_optimizer", own)
 
     def adam(self, network, total_steps, beta_1=0.5, beta_2=0.999):
-        """Makes a network's optimizer; its rate falls over total_steps, or is constant if None."""
+        """Returns a network's Adam; its rate falls over total_steps, or is constant if None."""
         rate = warm_cosine(self.learning_rate, total_steps)
-        optimizer = keras.optimizers.Adam(rate, beta_1=beta_1, beta_2=beta_2)
-        optimizer.build(network.trainable_variables)
-        return optimizer
+        return keras.optimizers.Adam(rate, beta_1=beta_1, beta_2=beta_2)
 
     def generate(self, z, label, training=False):
         """Returns images of latents: float32 [n, *shape] in [0, 1]."""
@@ -161,7 +169,7 @@ class AdversarialModel(GenerativeModel):
         """
         return self.fakes(seed, first, self.one_hot(labels, num_samples))
 
-    def trouble(self, log):
+    def diagnose(self, log):
         """Says that the discriminator has won: it is sure, and the generator does not catch up.
 
         To be right is not to win: a generator learns well from one that is right at every image.

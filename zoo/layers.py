@@ -1,4 +1,4 @@
-"""What the networks of two models share."""
+"""Layers that several models share."""
 
 import keras
 import tensorflow as tf
@@ -9,9 +9,9 @@ __all__ = ["Dense", "dropout"]
 
 
 class Dense(keras.layers.Dense):
-    """Keras's, as one product of matrices whatever the rank of the input, [n, ..., d].
+    """A dense layer, as one matrix product for every rank of the input, [n, ..., d].
 
-    Keras has `tensordot` for rank 3 and more: 22 operations of the graph in the place of 5.
+    Keras uses `tensordot` for rank 3 and more: 22 operations in the graph instead of 5.
     """
 
     def call(self, x, training=None):
@@ -28,7 +28,7 @@ def dropout(x, rate, seed, first):
 
     Args:
       x: [n, ...].
-      rate: float, the share, in [0, 1), rounded to a multiple of 1/256; 0 does nothing.
+      rate: float in [0, 1), the share to drop, rounded to a multiple of 1/256; 0 does nothing.
       seed: int32 [2], or None for no dropout, as outside training.
       first: int32 []; index of the first example.
 

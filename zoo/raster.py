@@ -7,8 +7,6 @@ each of them depends on those before it there is a joint distribution of `zoo.di
 position depends on earlier ones is the networks of the model.
 """
 
-import math
-
 import keras
 import tensorflow as tf
 
@@ -37,20 +35,24 @@ class Raster:
       num_parameters: int; parameters of the joint distribution of a position, P.
 
     Raises:
-      ValueError: if an argument cannot be.
+      ValueError: if an argument is invalid.
     """
 
     def __init__(self, shape, levels, block, mixtures):
-        if block < 1 or shape[0] % block or shape[1] % block:
-            raise ValueError(f"Sides must be multiples of block. Received: {shape=}, {block=}")
+        GenerativeModel.require(
+            block >= 1 and not shape[0] % block and not shape[1] % block,
+            "Sides must be multiples of block.",
+            shape=shape,
+            block=block,
+        )
         size = block**2 * shape[2]
-        if levels == 2 and size > 8:
-            raise ValueError(
-                "A block of binary pixels may have 8 values at most: take a smaller block."
-                f" Received: {shape=}, {block=}"
-            )
-        if mixtures < 1:
-            raise ValueError(f"mixtures must be positive. Received: {mixtures=}")
+        GenerativeModel.require(
+            levels > 2 or size <= 8,
+            "A block of binary pixels may have at most 8 values. Choose a smaller block.",
+            shape=shape,
+            block=block,
+        )
+        GenerativeModel.require(mixtures >= 1, "mixtures must be positive.", mixtures=mixtures)
         self.levels, self.block, self.mixtures = levels, block, mixtures
         self.grid = (shape[0] // block, shape[1] // block, size)
         # Of a component: its weight, the location and scale of each value, a slope for each pair.
@@ -160,7 +162,7 @@ class RasterModel(GenerativeModel):
       learning_rate: float; of Adam at its highest.
 
     Raises:
-      ValueError: if an argument cannot be.
+      ValueError: if an argument is invalid.
     """
 
     log_prob_kind = "exact"
@@ -169,20 +171,21 @@ class RasterModel(GenerativeModel):
         super().__init__(shape, levels, num_classes)
         self.require_images()
         self.raster = Raster(self.shape, levels, block, mixtures)
-        if not 0 < learning_rate < math.inf:
-            raise ValueError(f"learning_rate must be positive. Received: {learning_rate=}")
-        if not 0 <= dropout_rate < 1:
-            raise ValueError(f"dropout_rate must be in [0, 1). Received: {dropout_rate=}")
+        self.require_learning_rate(learning_rate)
+        self.require(
+            0 <= dropout_rate < 1, "dropout_rate must be in [0, 1).", dropout_rate=dropout_rate
+        )
         self.learning_rate, self.dropout_rate = learning_rate, dropout_rate
 
     def call(self, x, labels=None):
         """Returns log p(x), as `log_prob`."""
         return self.log_prob(x, None, labels)
 
-    def compile(self, total_steps=None):
-        """Compiles with Adam; its rate rises and falls over total_steps, or is constant."""
+    def compile(self, optimizer=None, total_steps=None, **kwargs):
+        """Compiles; Adam, the default, has a rate that rises and falls over total_steps."""
         rate = warm_cosine(self.learning_rate, total_steps, WARMUP)
-        super().compile(keras.optimizers.Adam(rate, global_clipnorm=1.0), average=AVERAGE)
+        optimizer = optimizer or keras.optimizers.Adam(rate, global_clipnorm=1.0)
+        super().compile(optimizer, average=AVERAGE, **kwargs)
 
     def compute_loss(self, x, y, seed, first, training=False):
         """Returns -log p(x), float32 [], in nats per image, with dropout in training."""
@@ -229,7 +232,7 @@ class RasterModel(GenerativeModel):
 
         Args:
           x: float32 [n, *shape], in [0, 1] on the grid of the levels; any value where hidden.
-          mask: float32 [n, *shape]; 1 where x is known, 0 where it is drawn anew.
+          mask: float32 [n, *shape]; 1 where x is known, 0 where it is sampled.
           seed: int32 [2]; image k depends on (seed, first + k) and what is known of it alone.
           labels: int32 [n], or None where the model is unconditional.
           first: int32 []; index of the first image.

@@ -15,18 +15,25 @@ Family: generative adversarial network
 Source: Radford, Metz and Chintala, Unsupervised representation learning with deep convolutional
 generative adversarial networks, ICLR 2016, https://arxiv.org/abs/1511.06434.
 
-Differs from the source: the kernels of D are divided by their largest singular value, in the place
-of batch normalisation (Miyato, Kataoka, Koyama and Yoshida, Spectral normalization for generative
-adversarial networks, ICLR 2018, algorithm 1); both networks move at once, from the same fakes; the
-generator that samples is an average over the steps (Karras, Aila, Laine and Lehtinen, Progressive
-growing of GANs, ICLR 2018); the rectifiers of G are leaky as those of D, without which images of
-all z begin alike, the more so the deeper G is; G has a convolution of 3 x 3 before it doubles any
-side; kernels of 4 x 4, not 5 x 5; the learning rate falls; z is normal, of 64 dimensions, not 100;
-fakes are rounded to the levels of the data; G ends in a sigmoid, as images are in [0, 1];
-conditional on the label by concatenation to z in G and by projection in D (Miyato and Koyama, cGANs
-with projection discriminator, ICLR 2018), whose kernels, with biases, are divided as one; with
-`augment`, for few images, D sees them and the fakes changed (Zhao, Liu, Lin, Zhu and Han,
-Differentiable augmentation for data-efficient GAN training, NeurIPS 2020).
+Differs from the source:
+
+* spectral normalization of D instead of batch normalization (Miyato, Kataoka, Koyama and Yoshida,
+  Spectral normalization for generative adversarial networks, ICLR 2018, algorithm 1);
+* both networks are updated at once, from the same fakes;
+* samples come from a moving average of the generator's weights (Karras, Aila, Laine and Lehtinen,
+  Progressive growing of GANs, ICLR 2018);
+* leaky rectifiers in G as in D: without them, images of all z are alike at first, which worsens
+  with depth;
+* a convolution of 3 x 3 in G before it doubles any side;
+* kernels of 4 x 4, not 5 x 5;
+* a learning rate that falls;
+* z is normal, of 64 dimensions, not 100;
+* fakes are rounded to the levels of the data;
+* G ends in a sigmoid, because images are in [0, 1];
+* conditional on the label by concatenation to z in G and by projection in D (Miyato and Koyama,
+  cGANs with projection discriminator, ICLR 2018), whose kernels and biases are normalized as one;
+* with `augment`, for small data sets, D receives augmented images and fakes (Zhao, Liu, Lin, Zhu
+  and Han, Differentiable augmentation for data-efficient GAN training, NeurIPS 2020).
 """
 
 import itertools
@@ -56,12 +63,12 @@ class DCGAN(AdversarialModel):
       latent_dim: dimensions of z.
       filters: channels at half the side of the image, doubled each time the side halves, but no
         more than 8 times as many.
-      learning_rate: of Adam, for both networks, in the beginning.
-      augment: whether D sees images with colours changed, moved and covered in part; better where
-        there are only some thousands of them.
+      learning_rate: initial learning rate of Adam, for both networks.
+      augment: whether D receives images with changed colours, shifted and partly covered; better
+        for data sets of a few thousand images.
 
     Raises:
-      ValueError: if an argument cannot be.
+      ValueError: if an argument is invalid.
     """
 
     recipe = dict(data="mnist", epochs=30, batch_size=64)
@@ -77,14 +84,14 @@ class DCGAN(AdversarialModel):
         augment: bool = False,
     ):
         super().__init__(shape, levels, num_classes, latent_dim, learning_rate)
-        if filters < 1:
-            raise ValueError(f"filters must be positive. Received: {filters=}")
-        if not all(LEAST <= side <= MOST for side in shape[:2]):
-            raise ValueError(
-                f"Expected images with sides of {LEAST} to {MOST}: use --size N. Received: {shape=}"
-            )
+        self.require(filters >= 1, "filters must be positive.", filters=filters)
+        self.require(
+            all(LEAST <= side <= MOST for side in shape[:2]),
+            f"Expected images with sides of {LEAST} to {MOST}. Use --size N.",
+            shape=shape,
+        )
         self.generator = generator(self.shape, num_classes, latent_dim, filters)
-        self.discriminator = Discriminator(self.shape, num_classes, filters)
+        self.discriminator = Discriminator(self.shape, num_classes, filters, name="discriminator")
         self.augment = augment
         self.build()
 
@@ -114,6 +121,7 @@ def augmented(x, seed, first):
     x = grey + 2.0 * saturation * (x - grey)
     mean = tf.reduce_mean(x, axis=(1, 2, 3), keepdims=True)
     x = mean + (0.5 + contrast) * (x - mean)
+    # [n, 1] each
     down, right, row, column = (tf.reshape(place, [-1, 1]) for place in places)
     x = tf.einsum("nij,njwc->niwc", moved(down, height), x)
     x = tf.einsum("nij,nhjc->nhic", moved(right, width), x)
@@ -136,7 +144,7 @@ def covered(u, side):
 
 
 def normal():
-    """Makes an initializer: one that is used twice gives the same numbers, whatever the seed."""
+    """Returns a new initializer: one that is used twice gives the same numbers both times."""
     return keras.initializers.RandomNormal(stddev=STDDEV)
 
 
@@ -166,30 +174,32 @@ def generator(shape, num_classes, latent_dim, filters):
         h = activated(h[:, : size[0], : size[1]])
     h = keras.layers.Conv2DTranspose(shape[2], 4, 2, "same", kernel_initializer=normal())(h)
     h = h[:, : shape[0], : shape[1]]
-    # bfloat16 is coarser than 256 levels.
-    return keras.Model([z, label], keras.layers.Activation("sigmoid", dtype="float32")(h))
+    # In float32, because bfloat16 is coarser than 256 levels.
+    x = keras.layers.Activation("sigmoid", dtype="float32")(h)
+    return keras.Model([z, label], x, name="generator")
 
 
 def linear(layer, *args, **kwargs):
-    """Makes a layer without a bias, which the normalisation that follows would take away."""
+    """Returns a layer without a bias, which the normalization after it would remove."""
     return layer(*args, use_bias=False, kernel_initializer=normal(), **kwargs)
 
 
 def activated(h):
-    """Normalises by the statistics of the batch, outside training by their averages; rectifies."""
+    """Applies batch normalization, then a leaky rectifier."""
     return keras.layers.LeakyReLU(SLOPE)(keras.layers.BatchNormalization()(h))
 
 
 class Discriminator(keras.layers.Layer):
     """(x, one-hot label) -> logits, float32 [n]."""
 
-    def __init__(self, shape, num_classes, filters):
-        super().__init__(autocast=False)
+    def __init__(self, shape, num_classes, filters, **kwargs):
+        super().__init__(autocast=False, **kwargs)
         sizes, widths = pyramid(shape, filters, smallest=4)
         pairs = itertools.pairwise([shape[2], *widths])
         self.convolutions = [Kernel((4, 4, *pair)) for pair in pairs]
         # A column for all images and one for those of each label: the projection discriminator.
         self.head = Kernel((math.prod(sizes[-1]) * widths[-1], 1 + num_classes))
+        self.built = True
 
     def call(self, inputs, training=False):
         x, label = inputs

@@ -14,9 +14,14 @@ Source: Goodfellow et al., Generative adversarial nets, NeurIPS 2014,
 https://arxiv.org/abs/1406.2661, algorithm 1, and section 3 for the non-saturating loss. Conditional
 on the label: Mirza and Osindero, Conditional generative adversarial nets, 2014.
 
-Differs from the source: both networks move at once, from the same fakes; leaky rectifiers in place
-of maxout and sigmoids; Adam, at a rate that falls; z is normal; fakes are rounded to the levels of
-the data; the generator that samples is an average over the steps.
+Differs from the source:
+
+* both networks are updated at once, from the same fakes;
+* leaky rectifiers instead of maxout and sigmoids;
+* Adam, with a learning rate that falls;
+* z is normal;
+* fakes are rounded to the levels of the data;
+* samples come from a moving average of the generator's weights.
 """
 
 import keras
@@ -40,11 +45,11 @@ class GAN(AdversarialModel):
       num_classes: number of labels the model is conditional on; 0 is unconditional.
       latent_dim: dimensions of z.
       hidden_dim: units of the two hidden layers of either network.
-      dropout_rate: share of the discriminator's hidden values that is dropped in training.
-      learning_rate: of Adam, for both networks, in the beginning.
+      dropout_rate: share of the discriminator's hidden values that training drops.
+      learning_rate: initial learning rate of Adam, for both networks.
 
     Raises:
-      ValueError: if an argument cannot be.
+      ValueError: if an argument is invalid.
     """
 
     recipe = dict(data="mnist", epochs=100, batch_size=128)
@@ -60,13 +65,12 @@ class GAN(AdversarialModel):
         learning_rate: float = 5e-4,
     ):
         super().__init__(shape, levels, num_classes, latent_dim, learning_rate)
-        if hidden_dim < 1 or not 0 <= dropout_rate < 1:
-            raise ValueError(
-                "hidden_dim must be positive, dropout_rate in [0, 1)."
-                f" Received: {hidden_dim=}, {dropout_rate=}"
-            )
+        self.require(hidden_dim >= 1, "hidden_dim must be positive.", hidden_dim=hidden_dim)
+        self.require(
+            0 <= dropout_rate < 1, "dropout_rate must be in [0, 1).", dropout_rate=dropout_rate
+        )
         self.generator = generator(self.shape, num_classes, latent_dim, hidden_dim)
-        self.discriminator = Discriminator(hidden_dim, dropout_rate)
+        self.discriminator = Discriminator(hidden_dim, dropout_rate, name="discriminator")
         self.discriminate(tf.zeros([1, *self.shape]), tf.zeros([1, num_classes]))
         self.build()
 
@@ -83,8 +87,9 @@ def generator(shape, num_classes, latent_dim, hidden_dim):
     for _ in range(2):
         h = keras.layers.LeakyReLU(SLOPE)(keras.layers.Dense(hidden_dim)(h))
     h = keras.layers.Reshape(shape)(keras.layers.Dense(shape[0] * shape[1] * shape[2])(h))
-    # bfloat16 is coarser than 256 levels.
-    return keras.Model([z, label], keras.layers.Activation("sigmoid", dtype="float32")(h))
+    # In float32, because bfloat16 is coarser than 256 levels.
+    x = keras.layers.Activation("sigmoid", dtype="float32")(h)
+    return keras.Model([z, label], x, name="generator")
 
 
 class Discriminator(keras.layers.Layer):
@@ -95,8 +100,8 @@ class Discriminator(keras.layers.Layer):
       dropout_rate: float; share of their values that is dropped where there is a seed.
     """
 
-    def __init__(self, hidden_dim, dropout_rate):
-        super().__init__()
+    def __init__(self, hidden_dim, dropout_rate, **kwargs):
+        super().__init__(**kwargs)
         self.hidden = [Dense(hidden_dim), Dense(hidden_dim)]
         self.head = Dense(1)
         self.dropout_rate = dropout_rate

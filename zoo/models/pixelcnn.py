@@ -17,9 +17,16 @@ Generation with PixelCNN Decoders, NeurIPS 2016, https://arxiv.org/abs/1606.0532
 and figure 2. Mixture: Salimans, Karpathy, Chen and Kingma, PixelCNN++, ICLR 2017, section 2.1.
 Sampling: Ramachandran et al., Fast Generation for Convolutional Autoregressive Models, 2017.
 
-Differs from the source: squares of pixels as positions; kernels of 2 x 3 and 1 x 2, the unmasked
-part of 3 x 3 and 1 x 3; a bias for every position; a label biases each position (section 2.3 of the
-source) in the first layer and all alike in the others; dropout; averaged weights; Adam.
+Differs from the source:
+
+* squares of pixels as positions;
+* kernels of 2 x 3 and 1 x 2, the unmasked part of 3 x 3 and 1 x 3;
+* a bias for every position;
+* a label biases each position (section 2.3 of the source) in the first layer, and all positions
+  alike in the others;
+* dropout;
+* a moving average of the weights;
+* Adam.
 """
 
 import keras
@@ -46,12 +53,12 @@ class PixelCNN(RasterModel):
       filters: channels of the convolutions.
       num_layers: gated layers, each with a vertical and a horizontal convolution.
       mixtures: components of the mixture, for more than 2 levels.
-      dropout_rate: share of the channels' values that is dropped in training; None is 0.2 for 2
-        levels, which a model of this size learns by heart, and 0.1 for more.
+      dropout_rate: share of the channels' values that training drops; None is 0.2 for 2
+        levels, which a model of this size memorizes, and 0.1 for more.
       learning_rate: of Adam at its highest; it falls to 0 on a cosine.
 
     Raises:
-      ValueError: if an argument cannot be.
+      ValueError: if an argument is invalid.
     """
 
     recipe = dict(data="binarized_mnist", epochs=5, batch_size=128)
@@ -71,23 +78,25 @@ class PixelCNN(RasterModel):
         if dropout_rate is None:
             dropout_rate = 0.2 if levels == 2 else 0.1
         super().__init__(shape, levels, num_classes, block, mixtures, dropout_rate, learning_rate)
-        if min(filters, num_layers) < 1:
-            raise ValueError(
-                f"filters and num_layers must be positive. Received: {filters=}, {num_layers=}"
-            )
+        self.require(filters >= 1, "filters must be positive.", filters=filters)
+        self.require(num_layers >= 1, "num_layers must be positive.", num_layers=num_layers)
         height, width, size = self.raster.grid
-        self.above = keras.layers.Conv2D(filters, (REACH, 2 * REACH + 1), use_bias=False)
-        self.left = keras.layers.Conv2D(filters, (1, REACH), use_bias=False)
+        self.above = keras.layers.Conv2D(
+            filters, (REACH, 2 * REACH + 1), use_bias=False, name="above"
+        )
+        self.left = keras.layers.Conv2D(filters, (1, REACH), use_bias=False, name="left")
         self.bias = self.add_weight(
             shape=(height, width, 2 * filters), initializer="zeros", name="bias"
         )
-        self.places = self.told = None
+        self.places = self.label_bias = None
         if num_classes:
-            self.places = Dense(height * width * PLACES, use_bias=False)
-            self.told = Dense(2 * filters, use_bias=False)
-        self.gated = [GatedLayer(filters, num_classes > 0) for _ in range(num_layers)]
-        self.hidden = Dense(2 * filters, activation="relu")
-        self.head = Dense(self.raster.num_parameters)
+            self.places = Dense(height * width * PLACES, use_bias=False, name="places")
+            self.label_bias = Dense(2 * filters, use_bias=False, name="label_bias")
+        self.gated = [
+            GatedLayer(filters, num_classes > 0, name=f"gated_{k}") for k in range(num_layers)
+        ]
+        self.hidden = Dense(2 * filters, activation="relu", name="hidden")
+        self.head = Dense(self.raster.num_parameters, name="head")
         zeros = tf.zeros([1, height, width, size])
         self.parameters(zeros, self.one_hot(tf.zeros([1], tf.int32) if num_classes else None, 1))
         self.build()
@@ -169,7 +178,7 @@ class PixelCNN(RasterModel):
         bias = tf.cast(self.bias, self.compute_dtype)[None]
         if self.places is not None:
             places = tf.reshape(self.places(label), [-1, *self.bias.shape[:2], PLACES])
-            bias += self.told(places)
+            bias += self.label_bias(places)
         return tf.split(bias, 2, axis=-1)
 
 
@@ -181,13 +190,14 @@ class GatedLayer(keras.layers.Layer):
       conditional: bool, whether there is a label to depend on.
     """
 
-    def __init__(self, filters, conditional):
-        super().__init__()
+    def __init__(self, filters, conditional, **kwargs):
+        super().__init__(**kwargs)
         self.vertical = keras.layers.Conv2D(2 * filters, (2, 3), padding="same")
         self.horizontal = keras.layers.Conv2D(2 * filters, (1, 2), padding="same")
         self.link = Dense(2 * filters, use_bias=False)
         self.mix = Dense(filters)
         self.label = Dense(4 * filters, use_bias=False) if conditional else None
+        self.built = True  # its layers are, when they are first called
 
     def label_bias(self, label, axes):
         """Returns what a label adds in `look_up`, [n, 1, ..., 4 C], or None without labels.

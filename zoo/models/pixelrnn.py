@@ -17,9 +17,15 @@ https://arxiv.org/abs/1601.06759, section 3.1 (Row LSTM). GRU: Cho et al., Learn
 Representations using RNN Encoder-Decoder, EMNLP 2014. Mixture: Salimans, Karpathy, Chen and Kingma,
 PixelCNN++, ICLR 2017, section 2.1.
 
-Differs from the source: GRUs in place of LSTMs, the reset gate after the product; a GRU along the
-row in place of a masked convolution, so that nothing to the left is out of sight; squares of pixels
-as positions; a bias for every position; dropout; averaged weights; Adam.
+Differs from the source:
+
+* GRUs instead of LSTMs, with the reset gate after the product;
+* a GRU along the row instead of a masked convolution, so that the whole row to the left is visible;
+* squares of pixels as positions;
+* a bias for every position;
+* dropout;
+* a moving average of the weights;
+* Adam.
 """
 
 import keras
@@ -45,11 +51,11 @@ class PixelRNN(RasterModel):
       units: channels of every GRU.
       num_layers: layers, each of a GRU down the rows and one along the row.
       mixtures: components of the mixture, for more than 2 levels.
-      dropout_rate: share of each layer's values that is dropped in training.
+      dropout_rate: share of each layer's values that training drops.
       learning_rate: of Adam at its highest; it falls to 0 on a cosine.
 
     Raises:
-      ValueError: if an argument cannot be.
+      ValueError: if an argument is invalid.
     """
 
     recipe = dict(data="binarized_mnist", epochs=4, batch_size=128)
@@ -67,19 +73,19 @@ class PixelRNN(RasterModel):
         learning_rate: float = 2e-3,
     ):
         super().__init__(shape, levels, num_classes, block, mixtures, dropout_rate, learning_rate)
-        if min(units, num_layers) < 1:
-            raise ValueError(
-                f"units and num_layers must be positive. Received: {units=}, {num_layers=}"
-            )
+        self.require(units >= 1, "units must be positive.", units=units)
+        self.require(num_layers >= 1, "num_layers must be positive.", num_layers=num_layers)
         height, width, size = self.raster.grid
-        self.above = keras.layers.Conv2D(units, (1, 2 * REACH + 1), padding="same")
-        self.left = Dense(units)
+        self.above = keras.layers.Conv2D(units, (1, 2 * REACH + 1), padding="same", name="above")
+        self.left = Dense(units, name="left")
         self.bias = self.add_weight(
             shape=(height, width, 2 * units), initializer="zeros", name="bias"
         )
-        self.recurrent = [RecurrentLayer(units, num_classes > 0) for _ in range(num_layers)]
-        self.hidden = Dense(2 * units, activation="relu")
-        self.head = Dense(self.raster.num_parameters)
+        self.recurrent = [
+            RecurrentLayer(units, num_classes > 0, name=f"recurrent_{k}") for k in range(num_layers)
+        ]
+        self.hidden = Dense(2 * units, activation="relu", name="hidden")
+        self.head = Dense(self.raster.num_parameters, name="head")
         label = self.one_hot(tf.zeros([1], tf.int32) if num_classes else None, 1)
         self.parameters(tf.zeros([1, height, width, size]), label)
         self.build()
@@ -154,14 +160,15 @@ class RecurrentLayer(keras.layers.Layer):
       conditional: bool, whether there is a label to depend on.
     """
 
-    def __init__(self, units, conditional):
-        super().__init__()
+    def __init__(self, units, conditional, **kwargs):
+        super().__init__(**kwargs)
         self.down_input = keras.layers.Conv2D(3 * units, (1, 3), padding="same")
         self.down = GRU(keras.layers.Conv1D(3 * units, 3, padding="same"))
         self.right_input = Dense(3 * units)
         self.right = GRU(Dense(3 * units))
         self.link = Dense(3 * units, use_bias=False)
         self.label = Dense(3 * units, use_bias=False) if conditional else None
+        self.built = True  # its layers are, when they are first called
 
     def context(self, v, label):
         """Returns what the row is told of the rows above, [n, ..., 3 C].

@@ -18,11 +18,11 @@ https://arxiv.org/abs/1312.6114, equation 7 and appendix B. Conditional on the l
 Yan, Learning Structured Output Representation using Deep Conditional Generative Models, NeurIPS
 2015. Discretised logistic: Salimans et al., PixelCNN++, ICLR 2017, equation 2.
 
-Differs from the source: convolutions with residual connections around the hidden layer; AdamW, with
-a rate that rises and falls, in place of Adagrad.
-"""
+Differs from the source:
 
-import math
+* convolutions, with residual connections around the hidden layer;
+* AdamW with a learning rate that rises and falls, instead of Adagrad.
+"""
 
 import keras
 import tensorflow as tf
@@ -37,9 +37,9 @@ __all__ = ["VAE"]
 
 tfd = tfp.distributions
 
-NARROW = 8  # channels that a position has on its way to and from the dense layers
-WARMUP = 400  # steps in which the learning rate rises
-WEIGHT_DECAY = 0.1  # of AdamW, times the learning rate: else the decoder learns by heart
+NARROW = 8  # channels per position between the convolutions and the dense layers
+WARMUP = 400  # steps during which the learning rate rises
+WEIGHT_DECAY = 0.1  # of AdamW, times the learning rate; prevents the decoder from overfitting
 
 
 class VAE(GenerativeModel):
@@ -55,10 +55,10 @@ class VAE(GenerativeModel):
       learning_rate: of AdamW at its highest.
 
     Raises:
-      ValueError: if an argument cannot be.
+      ValueError: if an argument is invalid.
     """
 
-    recipe = dict(data="mnist_binary", epochs=25, batch_size=128)
+    recipe = dict(data="mnist_binary", epochs=5, batch_size=128)
     log_prob_kind = "importance_weight"
 
     def __init__(
@@ -73,11 +73,10 @@ class VAE(GenerativeModel):
     ):
         super().__init__(shape, levels, num_classes)
         self.require_images()
-        if min(latent_dim, filters - 1, hidden_dim) < 1 or not 0 < learning_rate < math.inf:
-            raise ValueError(
-                "latent_dim, hidden_dim and learning_rate must be positive, filters 2 or more."
-                f" Received: {latent_dim=}, {filters=}, {hidden_dim=}, {learning_rate=}"
-            )
+        self.require(latent_dim >= 1, "latent_dim must be positive.", latent_dim=latent_dim)
+        self.require(filters >= 2, "filters must be at least 2.", filters=filters)
+        self.require(hidden_dim >= 1, "hidden_dim must be positive.", hidden_dim=hidden_dim)
+        self.require_learning_rate(learning_rate)
         self.latent_dim, self.learning_rate = latent_dim, learning_rate
         sizes = (self.shape, num_classes, latent_dim, filters, hidden_dim)
         self.encoder = encoder(*sizes)
@@ -114,10 +113,11 @@ class VAE(GenerativeModel):
         """Returns the reconstruction of x."""
         return self.reconstruct(x, labels)
 
-    def compile(self, total_steps=None):
-        """Compiles with AdamW; its rate rises and falls over total_steps, or is constant."""
+    def compile(self, optimizer=None, total_steps=None, **kwargs):
+        """Compiles; AdamW, the default, has a rate that rises and falls over total_steps."""
         rate = warm_cosine(self.learning_rate, total_steps, WARMUP)
-        super().compile(optimizer=keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY))
+        optimizer = optimizer or keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY)
+        super().compile(optimizer, **kwargs)
 
     def compute_loss(self, x, y, seed, first, training=False):
         """Returns the negative ELBO, float32 [], in nats per image."""
@@ -192,7 +192,7 @@ class VAE(GenerativeModel):
 
 
 def bounded(x, most):
-    """Returns x, which grows as a logarithm beyond +-most: else steps on large images overflow."""
+    """Returns x, growing as a logarithm beyond +-most: steps on large images would overflow."""
     return tf.clip_by_value(x, -most, most) + tf.sign(x) * tf.math.log1p(
         tf.nn.relu(tf.abs(x) - most)
     )
@@ -210,7 +210,7 @@ def encoder(shape, num_classes, latent_dim, filters, hidden_dim):
     h = keras.layers.Conv2D(NARROW, 1, activation="silu")(h)
     h = keras.layers.Concatenate()([keras.layers.Flatten()(h), label])
     h = keras.layers.Dense(hidden_dim, activation="silu")(h)
-    return keras.Model([x, label], keras.layers.Dense(2 * latent_dim)(h))
+    return keras.Model([x, label], keras.layers.Dense(2 * latent_dim)(h), name="encoder")
 
 
 def decoder(shape, num_classes, latent_dim, filters, hidden_dim, parameters):
@@ -224,11 +224,11 @@ def decoder(shape, num_classes, latent_dim, filters, hidden_dim, parameters):
     h = keras.layers.Dense(rows * columns * NARROW, activation="silu")(h)
     h = keras.layers.Reshape((rows, columns, NARROW))(h)
     h = keras.layers.Conv2D(filters, 3, padding="same")(h)
-    h = keras.layers.Activation("silu")(residual(h))
+    h = keras.layers.Activation("silu")(residual(h))  # [B, H/4, W/4, F]
     h = keras.layers.Conv2DTranspose(filters // 2, 4, strides=2, padding="same")(h)
-    h = keras.layers.Activation("silu")(residual(h))
+    h = keras.layers.Activation("silu")(residual(h))  # [B, H/2, W/2, F/2]
     h = keras.layers.Conv2DTranspose(parameters * channels, 4, strides=2, padding="same")(h)
-    return keras.Model([z, label], h[:, :height, :width])
+    return keras.Model([z, label], h[:, :height, :width], name="decoder")
 
 
 def residual(h):

@@ -1,18 +1,11 @@
 """The GAN: the conformance checks, and its losses and steps against independent numbers."""
 
-import json
-import re
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from shell import saved_steps
 
 import zoo
-from zoo import runs, training
-from zoo.errors import TrainingError
-from zoo.evaluation.watch import Watch
 from zoo.models.gan import GAN
 
 test_conformance = zoo.testing.conformance(GAN, hidden_dim=128, latent_dim=8, learning_rate=2e-3)
@@ -65,22 +58,6 @@ def test_the_losses_are_those_of_the_paper_computed_by_hand(tiny):
     assert found["discriminator_accuracy"] == pytest.approx(np.mean(on_data > on_fakes))
 
 
-def stepped(model, data, generator_rate, discriminator_rate):
-    """How far one step of gradient descent moves the weights of either network."""
-    model.compile()
-    for name, rate in (("generator", generator_rate), ("discriminator", discriminator_rate)):
-        optimizer = keras.optimizers.SGD(rate)
-        optimizer.build(getattr(model, name).trainable_variables)
-        setattr(model, f"{name}_optimizer", optimizer)
-    networks = (model.moved_weights, model.discriminator.trainable_variables)
-    before = [[w.numpy() for w in network] for network in networks]
-    model.train_step(data)
-    return [
-        [w.numpy() - old for w, old in zip(network, olds, strict=True)]
-        for network, olds in zip(networks, before, strict=True)
-    ]
-
-
 def test_one_pass_gives_the_gradients_of_both_losses(tiny):
     """Against two passes and two tapes, one for each loss as it is written."""
     model, x, y = tiny
@@ -105,7 +82,9 @@ def test_one_pass_gives_the_gradients_of_both_losses(tiny):
         tape.gradient(generator_loss, model.generator.trainable_variables),
         tape.gradient(discriminator_loss, model.discriminator.trainable_variables),
     ]
-    for moves, gradients in zip(stepped(model, (x, y), 1.0, 1.0), expected, strict=True):
+    for moves, gradients in zip(
+        zoo.testing.moves_of_one_step(model, (x, y), 1.0, 1.0), expected, strict=True
+    ):
         assert max(np.abs(gradient).max() for gradient in gradients) > 1e-3
         for move, gradient in zip(moves, gradients, strict=True):
             np.testing.assert_allclose(move, -gradient, atol=1e-6)
@@ -114,7 +93,9 @@ def test_one_pass_gives_the_gradients_of_both_losses(tiny):
 @pytest.mark.parametrize("rates", [(0.0, 1.0), (1.0, 0.0)])
 def test_an_update_of_one_network_leaves_the_other_alone(tiny, rates):
     model, x, y = tiny
-    for moves, rate in zip(stepped(model, (x, y), *rates), rates, strict=True):
+    for moves, rate in zip(
+        zoo.testing.moves_of_one_step(model, (x, y), *rates), rates, strict=True
+    ):
         assert all(move.any() == bool(rate) for move in moves)
 
 
@@ -125,7 +106,7 @@ def test_a_discriminator_that_is_sure_teaches_the_generator_as_well(tiny):
     for bias in (-30.0, -55.0, -500.0):
         model.discriminator.head.bias.assign([bias])
         olds = [w.numpy() for w in model.generator.trainable_variables]
-        moves.append(stepped(model, (x, y), 1.0, 0.0)[0])
+        moves.append(zoo.testing.moves_of_one_step(model, (x, y), 1.0, 0.0)[0])
         for weight, old in zip(model.generator.trainable_variables, olds, strict=True):
             weight.assign(old)
         model.step.assign(0)
@@ -191,70 +172,7 @@ def test_what_cannot_be_is_refused(options, message):
         GAN(**{"shape": (4, 4, 1), **options})
 
 
-class Collapsed(GAN):
-    """A GAN whose generator does not see z."""
-
-    def generate(self, z, label, training=False):
-        return super().generate(0.0 * z, label, training)
-
-
-class Outclassed(GAN):
-    """A GAN whose generator is as diverse as data, and does not learn."""
-
-    def compile(self, total_steps=None):
-        for weight in self.generator.trainable_variables:
-            weight.assign(4.0 * weight)
-        super().compile(total_steps)
-        self.generator_optimizer = keras.optimizers.SGD(0.0)
-        self.generator_optimizer.build(self.generator.trainable_variables)
-
-
-@pytest.fixture(scope="module")
-def patterns():
-    """Images of 8 x 8 pixels with three patterns, 8-bit: (train, validation, test)."""
-    return zoo.testing.Subject(GAN, "8-bit").data
-
-
 SMALL = dict(hidden_dim=32, latent_dim=4, learning_rate=1e-3)
-
-
-@pytest.mark.parametrize("num_classes", [0, 3])
-def test_a_collapse_is_caught_and_named(patterns, tmp_path, num_classes):
-    keras.utils.set_random_seed(1)
-    model = Collapsed((8, 8, 1), num_classes=num_classes, **SMALL)
-    said = []
-    with pytest.raises(TrainingError, match=r"At step 1,080 the samples have coll") as caught:
-        training.train(model, patterns, tmp_path, epochs=100, batch_size=32, say=said.append)
-    assert caught.value.exit_code == 4
-    assert "pixel_diversity, which is 1 for images and should rise above 0.1" in said[0]
-    assert "export" in str(caught.value)
-    assert "the newest checkpoint, step-00001068" in str(caught.value)
-    assert saved_steps(tmp_path)[-1] == 1068
-    looks = {line["step"]: line.get("pixel_diversity") for line in runs.read_metrics(tmp_path)}
-    assert looks[1068] is None
-    assert max(looks[600], looks[1080]) < 1e-6
-
-
-@pytest.mark.parametrize(
-    ("diversities", "said"),
-    [
-        ([0.9, 0.05, 0.9, 0.05], None),
-        ([0.9, 0.05, 0.05], "fell below 0.1 and is 0.050. A smaller"),
-        ([0.05, 0.05, 0.05, 0.05], None),
-        ([0.01, 0.05, 0.05, 0.05, 0.12, 0.05], None),
-        ([0.01, 0.05, 0.05, 0.05, 0.06], "never rose above 0.1 and is 0.060. A larger"),
-    ],
-)
-def test_a_collapse_is_a_fall_or_no_rise(patterns, diversities, said):
-    watch = Watch(None, *patterns[:2], 0)
-    log = []
-    for k, value in enumerate(diversities):
-        log += [{"step": 1000 * k + 500}, {"step": 1000 * k + 1000, "pixel_diversity": value}]
-        if k < len(diversities) - 1:
-            assert watch.trouble(log) is None
-    assert (watch.trouble(log) is None) if said is None else said in watch.trouble(log)
-    early = [{**line, "step": line["step"] // 100} for line in log]
-    assert watch.trouble(early) is None
 
 
 def test_a_discriminator_that_is_right_has_not_won_before_it_is_sure():
@@ -262,49 +180,8 @@ def test_a_discriminator_that_is_right_has_not_won_before_it_is_sure():
     log = [
         {"step": 10 * k, "discriminator_accuracy": 1.0, "generator_loss": 9.0} for k in range(300)
     ]
-    assert model.trouble(log) is None
+    assert model.diagnose(log) is None
     surer = [{**line, "generator_loss": 11.0} for line in log]
-    assert "the discriminator has won" in model.trouble(surer)
-    assert model.trouble(surer[:99]) is None
-    assert model.trouble([*surer[:-1], log[-1]]) is None
-
-
-def test_a_discriminator_that_has_won_is_caught_and_named(patterns, tmp_path):
-    keras.utils.set_random_seed(1)
-    model = Outclassed((8, 8, 1), **SMALL)
-    with pytest.raises(TrainingError, match="the discriminator has won") as caught:
-        training.train(model, patterns, tmp_path, epochs=150, batch_size=32)
-    assert caught.value.exit_code == 4
-    log = runs.read_metrics(tmp_path)
-    assert 1000 <= log[-1]["step"] < 1800
-    recent = [x["generator_loss"] for x in log if x["step"] > log[-1]["step"] - 1000]
-    assert min(recent) >= 10.0
-
-
-def test_what_is_not_finite_is_caught_and_the_run_keeps_its_last_good_checkpoint(
-    patterns, tmp_path
-):
-    model = GAN((8, 8, 1), **{**SMALL, "learning_rate": 1e38})
-    with pytest.raises(TrainingError, match=r"is (nan|inf)|not finite"):
-        training.train(model, patterns, tmp_path, epochs=3, batch_size=32)
-    assert saved_steps(tmp_path) == [0]
-
-
-def test_the_best_checkpoint_is_that_of_the_samples_nearest_to_validation_images(tmp_path):
-    data = zoo.load_dataset("mnist")
-    keras.utils.set_random_seed(1)
-    model = GAN((28, 28, 1), hidden_dim=8, latent_dim=4, learning_rate=5e-2)
-    said = []
-    folder = training.train(
-        model, data, tmp_path / "run", epochs=4, batch_size=512, say=said.append
-    )
-    log = runs.read_metrics(tmp_path / "run")
-    distances = {line["step"]: line["frechet_distance"] for line in log}
-    assert len(distances) == 4
-    best = min(distances, key=distances.get)
-    assert best < max(distances)
-    assert json.loads((folder / "card.json").read_text())["step"] == best
-    real = re.search(r"frechet_distance: ([0-9.]+) for images", said[1])
-    assert 0.0 < float(real[1]) < 0.1 * min(distances.values())
-    so_far = [x == min([*distances.values()][: k + 1]) for k, x in enumerate(distances.values())]
-    assert so_far == [text.endswith("best so far") for text in said if text.startswith("epoch ")]
+    assert "the discriminator has won" in model.diagnose(surer)
+    assert model.diagnose(surer[:99]) is None
+    assert model.diagnose([*surer[:-1], log[-1]]) is None
