@@ -1,8 +1,12 @@
-"""Arrays of a .npz or .npy, never unpickled."""
+"""Images in arrays: of a .npz or .npy, which is never unpickled, or in memory."""
+
+from pathlib import Path
 
 import numpy as np
 
-from zoo.datasets import order, splits
+from zoo.datasets import assembly, order
+from zoo.datasets.assembly import Contents, assemble
+from zoo.datasets.split import Splits
 from zoo.errors import InputError
 
 _KEYS = {  # of images; those of the labels have `labels` for `images` and `y` for `x`
@@ -13,60 +17,175 @@ _KEYS = {  # of images; those of the labels have `labels` for `images` and `y` f
 }
 
 
-def load(path, size, binarize):
-    """Loads a file that holds all images in one array, or an array a split."""
-    stored = _stored(path)
-    found = {split: [key for key in some if key in stored] for split, some in _KEYS.items()}
-    keys = {split: some[0] for split, some in found.items() if some}
+def load(data, size, binarize):
+    """Loads a Path of a file, or data in memory: as `load_dataset`."""
+    if isinstance(data, Splits):
+        return rework(data, size, binarize)
+    if isinstance(data, Path):
+        parts, notes = _by_key(_read_file(data), data)
+        return assemble(_contents(data.stem, str(data), data, parts, None, notes), size, binarize)
+    if isinstance(data, dict):
+        stored = {str(key): _as_array(key, value) for key, value in data.items()}
+        parts, notes = _by_key(stored, "a dict")
+        contents = _contents("arrays", "<arrays>", "a dict", parts, None, notes)
+        return assemble(contents, size, binarize)
+    if not isinstance(data, tuple):
+        data = (data,)
+    elif len(data) != 2:
+        raise InputError(
+            f"A tuple must be (images, labels); use zoo.Splits.from_arrays for several splits. "
+            f"Received: a tuple of {len(data)}"
+        )
+    return Splits.from_arrays(*data, size=size, binarize=binarize)
+
+
+def from_memory(parts, name, levels, size, binarize):
+    """Makes the splits of `Splits.from_arrays`.
+
+    Args:
+      parts: {split: (images or tf.data.Dataset or None, labels or None)}.
+      name: as `Splits.from_arrays`.
+      levels: as `Splits.from_arrays`.
+      size: as `Splits.from_arrays`.
+      binarize: as `Splits.from_arrays`.
+
+    Returns:
+      Splits.
+    """
+    arrays = {}
+    for split, (images, labels) in parts.items():
+        label_key = "labels" if split == "train" else f"{split}_labels"
+        if images is None:
+            if split == "train" or labels is not None:
+                raise InputError(f"Images of {split} are required. Received: {split}=None")
+            continue
+        if hasattr(images, "element_spec"):
+            if labels is not None:
+                raise InputError(
+                    f"A tf.data.Dataset has its own labels: leave out {label_key}, and give a "
+                    f"Dataset of (image, label) if there are any. Received: {label_key} and a "
+                    f"Dataset for {split}"
+                )
+            images, labels = _read_dataset(split, images)
+        images = _as_array(split, images)
+        labels = labels if labels is None else _as_array(label_key, labels)
+        arrays[split] = (split, images, label_key, labels)
+    labelled = [split for split, (*_, labels) in arrays.items() if labels is not None]
+    if labelled and "train" not in labelled:
+        raise InputError(f"Labels of {labelled[0]} require labels of train. Received: labels=None")
+    return assemble(_contents(name, f"<{name}>", "arrays", arrays, levels), size, binarize)
+
+
+def rework(splits, size, binarize):
+    """Returns splits resized or binarized.
+
+    Raises:
+      InputError: if they do not fit in memory.
+    """
+    train = splits.train
+    if not binarize and (size is None or train.shape[:2] == (size, size)):
+        return splits
+    contents = Contents.of_arrays(
+        train.name,
+        train.source["name"],
+        {split.split: split.arrays() for split in splits},
+        train.levels,
+        notes=train.notes,
+        num_classes=train.num_classes,
+        class_names=train.class_names,
+    )
+    return assemble(contents, size, binarize)
+
+
+def _contents(name, address, where, parts, levels=None, notes=()):
+    """Checks arrays and makes their Contents, in a shuffled order if parts are to be held out.
+
+    Args:
+      name: as of Contents.
+      address: as of Contents.
+      where: path or str; for errors.
+      parts: {split: (key, images, key of the labels, labels or None)}.
+      levels: 2, 256 or None.
+      notes: notes on the reading.
+    """
+    if levels not in (None, 2, 256):
+        raise InputError(f"levels must be 2, 256 or None. Received: levels={levels!r}")
+    parts = {
+        split: (key, _checked_images(where, key, images), *labels)
+        for split, (key, images, *labels) in parts.items()
+    }
+    if len({images.shape[1:] for _, images, *_ in parts.values()}) > 1:
+        shapes = ", ".join(f"{key} {images.shape}" for key, images, *_ in parts.values())
+        raise InputError(f"All images must have one shape. Received: {where} with {shapes}")
+    is_binary = all(((x == 0) | (x == 1)).all() for _, x, *_ in parts.values())
+    if levels == 2 and not is_binary:
+        raise InputError(
+            f"Images of 2 levels must be 0 or 1: leave out levels, and use binarize for grey "
+            f"images. Received: levels=2 with other values in {where}"
+        )
+    levels = levels or (2 if is_binary else 256)
+    notes = [f"{', '.join(key for key, *_ in parts.values())} in {where}", *notes]
+    if levels == 256 and any(images.dtype.kind == "f" for _, images, *_ in parts.values()):
+        notes.append("floats rounded to 256 levels")
+    labels, class_names, label_notes = _classes(where, parts)
+    arrays = {
+        split: (_as_levels(images, levels), labels.get(split))
+        for split, (_, images, *_) in parts.items()
+    }
+    if len(arrays) < len(Splits._fields):  # one array often lies class by class
+        images, y = arrays["train"]
+        index = order.random_bits("order of a file").random_raw(len(images)).argsort(kind="stable")
+        arrays["train"] = (images[index], None if y is None else y[index])
+    return Contents.of_arrays(
+        name,
+        address,
+        arrays,
+        levels,
+        notes=(*notes, *label_notes),
+        num_classes=len(class_names),
+        class_names=class_names if label_notes else (),
+    )
+
+
+def _by_key(stored, where):
+    """Sorts arrays by their keys.
+
+    Returns:
+      ({split: (key, images, key of the labels, labels or None)}, notes).
+    """
+    present = {split: [key for key in keys if key in stored] for split, keys in _KEYS.items()}
+    keys = {split: some[0] for split, some in present.items() if some}
     if keys.keys() != {"all"} and ("all" in keys or "train" not in keys):
         raise InputError(
             f"A .npz must hold either `images` (or `x`), or `train_images` (or `x_train`) and "
-            f"perhaps validation_ and test_ ones. "
-            f"Received: {path} with {', '.join(sorted(stored)) or 'nothing'}"
+            f"optionally validation_ and test_ arrays. "
+            f"Received: {where} with {', '.join(sorted(stored)) or 'nothing'}"
         )
     if "all" in keys:
         keys["train"] = keys.pop("all")
-    images = {split: _checked_images(path, key, stored[key]) for split, key in keys.items()}
-    if len({x.shape[1:] for x in images.values()}) > 1:
-        raise InputError(
-            "All images must be of one shape. "
-            f"Received: {path} with {', '.join(f'{keys[s]} {x.shape}' for s, x in images.items())}"
-        )
-    levels = 2 if all(((x == 0) | (x == 1)).all() for x in images.values()) else 256
     label_keys = {
         split: key.replace("images", "labels").replace("x", "y") for split, key in keys.items()
     }
-    parts, num_classes = {}, 0
-    for split, x in images.items():
-        y = stored.get(label_keys[split]) if label_keys["train"] in stored else None
-        if y is not None:
-            y = _checked_labels(path, label_keys[split], y, len(x))
-            num_classes = max(num_classes, int(y.max()) + 1)
-        if x.dtype.kind in "bf":
-            x = np.rint(x * np.float32(levels - 1))
-        parts[split] = (x.astype(np.uint8), y)
-    if num_classes > len(images["train"]):
-        raise InputError(
-            f"Labels must be classes 0, 1, 2, ... Received: labels up to {num_classes - 1} in "
-            f"{path}"
-        )
-    notes = [f"{', '.join(keys.values())} in {path}"]
-    if levels == 256 and any(x.dtype.kind == "f" for x in images.values()):
-        notes.append("floats rounded to 256 levels")
-    if unused := sorted(set(stored) - set(keys.values()) - set(label_keys.values())):
-        notes.append(f"ignored: {', '.join(unused)}")
-    parts = _with_held_out(path, parts)
-    return splits.finish(path.stem, parts, levels, size, binarize, notes, num_classes=num_classes)
+    labelled = label_keys["train"] in stored
+    parts = {}
+    for split, key in keys.items():
+        label_key = label_keys[split]
+        labels = stored.get(label_key) if labelled else None
+        parts[split] = (key, stored[key], label_key, labels)
+    unused = sorted(set(stored) - set(keys.values()) - set(label_keys.values()))
+    return parts, [f"ignored: {', '.join(unused)}"] if unused else []
 
 
-def _stored(path):
+def _read_file(path):
     if not path.is_file():
         raise InputError(f"There is no such file. Received: {path}")
     try:
         with path.open("rb") as file:
             stored = np.load(file, allow_pickle=False)
             return {"images": stored} if isinstance(stored, np.ndarray) else dict(stored)
-    except Exception as error:  # what is damaged raises anything
+    except PermissionError as error:
+        raise InputError(f"No permission to read this file. Received: {path}") from error
+    except Exception as error:  # a damaged file can raise anything
         if "Object arrays" in str(error):
             raise InputError(
                 f"Arrays of Python objects are not read, because unpickling them can run any "
@@ -78,46 +197,119 @@ def _stored(path):
         ) from error
 
 
-def _checked_images(path, key, images):
-    """Checks and gives [n, h, w, c], its type and values unchanged."""
+def _as_array(key, value):
+    try:
+        return np.asarray(value)
+    except Exception as error:  # of the other library, or because the rows differ in length
+        raise InputError(
+            f"{key} must be an array or a tf.data.Dataset. Received: {type(value).__name__}"
+        ) from error
+
+
+def _read_dataset(split, dataset):
+    """Reads a finite tf.data.Dataset of images or (image, label): (array, array or None)."""
+    elements = dataset.element_spec
+    x, y = elements if isinstance(elements, tuple) and len(elements) == 2 else (elements, None)
+    if any(spec is not None and not hasattr(spec, "shape") for spec in (x, y)):
+        raise InputError(
+            f"A tf.data.Dataset must have images or (image, label) as elements. "
+            f"Received: {split} with elements {elements}"
+        )
+    if x.shape.rank is None or not 2 <= x.shape.rank <= 4:
+        raise InputError(
+            f"Images of a tf.data.Dataset must be [height, width], [height, width, 1 or 3] or "
+            f"batches of these. Received: {split} with elements {elements}"
+        )
+    if y is not None and y.shape.rank is not None:
+        batched = y.shape.rank > 0
+    else:
+        batched = x.shape.rank == 4 or (x.shape.rank == 3 and x.shape[-1] not in (1, 3))
+    if dataset.cardinality() == -1:  # tf.data.INFINITE_CARDINALITY
+        raise InputError(f"A tf.data.Dataset must be finite. Received: {split}, which repeats")
+    images, labels, size = [], [], 0
+    for element in dataset.as_numpy_iterator():
+        x, label = element if y is not None else (element, None)
+        size += x.nbytes
+        if size > assembly.MAX_BYTES_IN_MEMORY:
+            raise InputError(
+                f"A tf.data.Dataset is read into memory, and must be finite and smaller than "
+                f"{assembly.MAX_BYTES_IN_MEMORY / 2**30:g} GiB: give uint8 images, or save them as "
+                f"files in a folder. Received: {split}"
+            )
+        images.append(x if batched else x[None])
+        labels.append(label if batched else np.atleast_1d(label))
+    shapes = {x.shape[1:] for x in images}
+    if len(shapes) != 1:
+        raise InputError(
+            f"All images must have one shape. Received: {split} with "
+            f"{', '.join(map(str, sorted(shapes))) or 'no images'}"
+        )
+    return np.concatenate(images), None if y is None else np.concatenate(labels)
+
+
+def _checked_images(where, key, images):
+    """Checks images and returns them as [n, h, w, c], with dtype and values unchanged."""
     images = images[..., None] if images.ndim == 3 else images
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
         raise InputError(
             f"Images must be [n, height, width] or [n, height, width, 1 or 3]. Received: {key} "
-            f"{list(images.shape)} in {path}"
+            f"{list(images.shape)} in {where}"
         )
     if images.dtype.kind not in "buif":
         raise InputError(
-            f"Images must be uint8, bool or float. Received: {key} {images.dtype} in {path}"
+            f"Images must be uint8, bool or float. Received: {key} {images.dtype} in {where}"
         )
     low, high = images.min(), images.max()  # NaN, if there is one
     if not (low >= 0 and high <= (1 if images.dtype.kind in "bf" else 255)):
         raise InputError(
             f"Images must be integers from 0 to 255 or floats from 0 to 1. Received: {key} "
-            f"{images.dtype} from {low} to {high} in {path}"
+            f"{images.dtype} from {low} to {high} in {where}"
         )
     return np.ascontiguousarray(images)
 
 
-def _checked_labels(path, key, labels, count):
-    """Checks and gives int32 [count]."""
+def _as_levels(images, levels):
+    """Maps checked images to uint8 from 0 to levels - 1."""
+    if images.dtype.kind in "bf":
+        images = np.rint(images * np.float32(levels - 1))
+    return images.astype(np.uint8)
+
+
+def _classes(where, parts):
+    """Checks labels and numbers the classes from 0 without gaps.
+
+    Returns:
+      ({split: int32 [n]}, class names, notes).
+    """
+    labels = {
+        split: _checked_labels(where, key, y, len(images))
+        for split, (_, images, key, y) in parts.items()
+        if y is not None
+    }
+    if not labels:
+        return {}, (), []
+    highest, count = max(int(y.max()) for y in labels.values()), len(parts["train"][1])
+    if highest >= count:
+        raise InputError(
+            f"Labels must be classes 0, 1, 2, ... Received: labels up to {highest} in {where}"
+        )
+    classes = np.unique(np.concatenate([*labels.values()]))
+    names = tuple(str(number) for number in classes)
+    if highest == len(classes) - 1:
+        return labels, names, []
+    labels = {split: np.searchsorted(classes, y).astype(np.int32) for split, y in labels.items()}
+    return labels, names, [f"labels {', '.join(names)} renumbered from 0"]
+
+
+def _checked_labels(where, key, labels, count):
+    """Checks labels and returns int32 [count]."""
     if (
         labels.shape not in ((count,), (count, 1))
         or labels.dtype.kind not in "bui"
         or labels.min() < 0
     ):
         raise InputError(
-            f"Labels must be {count} integers from 0, one an image. Received: {key} "
-            f"{labels.dtype} {list(labels.shape)} in {path}"
+            f"Labels must be {count} integers from 0, one per image. Received: {key} "
+            f"{labels.dtype} {list(labels.shape)} in {where}"
         )
     return labels.reshape(count).astype(np.int32)
-
-
-def _with_held_out(path, parts):
-    """Holds out the splits that are missing, from a fixed shuffled order; given ones stay as is."""
-    sections = splits.held_out(path, {split: len(images) for split, (images, _) in parts.items()})
-    images, labels = parts["train"]
-    if sections["train"] != ("train", 0, len(images)):
-        index = order.random_bits("order of a file").random_raw(len(images)).argsort(kind="stable")
-        parts["train"] = (images[index], None if labels is None else labels[index])
-    return splits.cut(parts, sections)

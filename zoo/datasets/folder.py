@@ -1,147 +1,218 @@
-"""A folder of images: flat, with a subfolder a class, or with such folders for train and test."""
+"""A folder of images: all in one folder, one subfolder per class, or such folders per split."""
 
 import functools
-import glob
 import hashlib
 import os
+import tempfile
 import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from zoo.datasets import Split, splits
+from zoo.datasets import assembly
+from zoo.datasets.assembly import Contents, assemble
+from zoo.datasets.split import ArraySplit, Splits
 from zoo.errors import InputError
 
 MAX_PIXELS = 64 * 10**6
 
-_SPLITS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
+_SPLITS = {  # in any case
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
 _SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+_RUN_FILE = "run.json"  # marks a folder of `zoo train`, whose pictures are no data
+_NAMED_FILES = 3  # for each reason in an error
 
 
 def load(folder, size, binarize):
-    """Loads a folder, reading every file, so that what is damaged is known before training."""
-    files, others = _found(folder)
-    groups, class_names = _grouped(folder, files)
-    sections = splits.held_out(folder, {key: len(group) for key, (group, _) in groups.items()})
-    shape, levels, changes = _probe(folder, files, size)
-    name, notes = folder.resolve().name, [f"{len(files)} files in {folder}", *others, *changes]
-    classes = dict(num_classes=len(class_names), class_names=class_names)
-    read = functools.partial(_decode, shape=shape, size=size, levels=levels)
-    if splits.is_large(folder, len(files), shape, binarize):
-        notes.append("read from the files at every presentation: too large for memory")
-        return tuple(
-            FileSplit(name, key, folder, *part, read, shape, levels, notes=notes, **classes)
-            for key, part in splits.cut(groups, sections).items()
-        )
-    image = np.dtype((np.uint8, shape))
-    groups = {
-        key: (np.fromiter(_each(folder, group, read), image), labels)
-        for key, (group, labels) in groups.items()
-    }
-    parts = splits.cut(groups, sections)
-    return splits.finish(name, parts, levels, size, binarize, notes, **classes)
+    """Loads a folder. Reads every file, so damaged files are reported before training."""
+    files, ignored = _find_files(folder)
+    groups, class_names, layout = _group(folder, files)
+    name = folder.resolve().name
+
+    def images(source, index):
+        group, labels = groups[source]
+        labels = None if labels is None else labels[index]
+        return FileImages(group[index], decode, shape), labels
+
+    def read(source, index):
+        unread, labels = images(source, index)
+        return unread[:], labels
+
+    def stream(split, source, index, about):
+        streamed = ArraySplit(name, split, *images(source, index), levels, **about)
+        _ = streamed.fingerprint  # reads every file
+        return streamed
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of files that it can read
+        try:
+            shape, levels, changes = _probe(folder, files, size)
+            decode = functools.partial(_decode, shape=shape, size=size, levels=levels)
+            contents = Contents(
+                name,
+                str(folder),
+                {split: len(group) for split, (group, _) in groups.items()},
+                shape,
+                levels,
+                read,
+                stream,
+                {split: labels for split, (_, labels) in groups.items() if labels is not None},
+                notes=(f"{len(files)} files in {folder}", *ignored, *layout, *changes),
+                num_classes=len(class_names),
+                class_names=class_names,
+            )
+            return assemble(contents, size, binarize)
+        except _UnreadableError:
+            raise _damage(folder, files, size) from None
 
 
-class FileSplit(splits.ArraySplit):
-    """A split too large for memory, in files that are read at every presentation."""
+class FileImages:
+    """Images that are read from their files when they are indexed, like an array.
 
-    def __init__(self, name, split, folder, files, labels, read, shape, levels, **about):
-        Split.__init__(self, name, split, len(files), shape, levels, **about)
-        self._files, self._labels, self._read, self._afresh = files, labels, read, False
-        self._fingerprint = splits.fingerprint(_each(folder, files, read), labels, shape, levels)
+    Args:
+      files: Path [n] array.
+      decode: function from a Path to uint8 [*shape].
+      shape: (height, width, channels).
+    """
 
-    @property
-    def fingerprint(self):
-        return self._fingerprint
+    def __init__(self, files, decode, shape):
+        self._files, self._decode, self.shape = files, decode, (len(files), *shape)
 
-    arrays = Split.arrays  # too large
+    def __len__(self):
+        return len(self._files)
 
-    def _reader(self, presented=False):
-        import tensorflow as tf
-
-        def read(index):
-            return np.stack([self._read(self._files[i]) for i in index])
-
-        def images(index):
-            x = tf.numpy_function(read, [index], tf.uint8, stateful=False)
-            return tf.ensure_shape(x, (None, *self.shape))
-
+    def __getitem__(self, index):
+        """Reads uint8 [b, *shape] of a slice, in threads, or of int [b]."""
+        files = self._files[index]
+        images = np.empty((len(files), *self.shape[1:]), np.uint8)
+        each = _each(files, self._decode) if isinstance(index, slice) else map(self._decode, files)
+        for i, image in enumerate(each):
+            images[i] = image
         return images
 
 
-def _found(folder):
-    """Finds what is not hidden: (images, a note of the other files if there are any)."""
-    names = glob.glob("**", root_dir=folder, recursive=True)  # noqa: PTH207 (follows links)
-    found = [path for path in map(folder.joinpath, names) if not path.is_dir()]
-    files = [path for path in found if path.suffix.lower() in _SUFFIXES]
-    others = f"{len(found) - len(files)} other file{'s' * (len(found) - len(files) != 1)}"
-    if not files:
+class _UnreadableError(Exception):
+    """Raised at the first file that cannot be read."""
+
+
+def _find_files(folder):
+    """Finds the files that are not hidden, also behind symbolic links.
+
+    Returns:
+      (list of Path of the images, notes on what was ignored).
+    """
+    images, others, runs = [], 0, []
+
+    def visit(here, above):
+        nonlocal others
+        status = here.stat()
+        if (key := (status.st_dev, status.st_ino)) in above:  # a link to a folder above it
+            return
+        for path in sorted(here.iterdir()):
+            if path.name.startswith("."):
+                continue
+            if not path.is_dir():
+                if path.suffix.lower() in _SUFFIXES:
+                    images.append(path)
+                else:
+                    others += 1
+            elif (path / _RUN_FILE).exists():
+                runs.append(path.relative_to(folder).as_posix())
+            else:
+                visit(path, above | {key})
+
+    try:
+        visit(folder, frozenset())
+    except PermissionError as error:
+        raise InputError(f"No permission to read this folder. Received: {error.filename}") from None
+    count = f"{others} other file{'s' * (others != 1)}"
+    if not images:
         raise InputError(
             f"There are no images ({', '.join(s[1:] for s in _SUFFIXES)}) in this folder, but "
-            f"{others}. Received: {folder}"
+            f"{count}. Received: {folder}"
         )
-    return files, [f"{others} ignored"] if len(found) > len(files) else []
+    notes = [f"{count} ignored"] if others else []
+    notes += [f"ignored, because it is a run: {run}" for run in runs]
+    return images, notes
 
 
-def _grouped(folder, files):
+def _group(folder, files):
     """Sorts files by split and class, and shuffles them.
 
     Returns:
-      ({"train" and other splits there are: (files, int32 [n] or None)}, class names).
+      ({split: (Path [n] array, int32 [n] or None)}, class names, notes).
     """
-    places = {file: file.relative_to(folder).parts[:-1] for file in files}
-    tops = {place[0] if place else "." for place in places.values()}
-    depth = 1 if "train" in tops and len(tops & set(_SPLITS)) > 1 else 0
-    if depth and (stray := sorted(tops - set(_SPLITS))):
-        raise InputError(
-            f"Beside the folders train, validation and test there must be no other images. "
-            f"Received: images in {folder / stray[0]}"
+    places = [file.relative_to(folder).parts[:-1] for file in files]
+    wrapper, places = _unwrap(places)
+    notes = [f"all images are in the subfolder {'/'.join(wrapper)}"] if wrapper else []
+    tops = {place[0] if place else "" for place in places}
+    split_of = {top: _SPLITS[top.lower()] for top in sorted(tops) if top.lower() in _SPLITS}
+    splits = ["train"] * len(files)
+    named = {*split_of.values()}
+    if len(named) > 1 and ("train" in named or len(split_of) == len(tops)):
+        if stray := sorted(tops - {*split_of}):
+            raise InputError(
+                f"Beside the folders {', '.join(split_of)} there must be no other images. "
+                f"Received: images in {folder.joinpath(*wrapper, stray[0])}"
+            )
+        notes.append(
+            "splits: " + ", ".join(f"{split_of[top]} in the folder {top}" for top in split_of)
         )
-    classes = {file: place[depth] for file, place in places.items() if len(place) > depth}
-    class_names = sorted(set(classes.values()))
-    if classes and len(classes) < len(files):
+        splits = [split_of[place[0]] for place in places]
+        _, places = _unwrap([place[1:] for place in places])
+    classes = [place[0] if place else None for place in places]
+    class_names = sorted({*classes} - {None})
+    if class_names and None in classes:
+        flat, deep = (files[classes.index(name)].parent for name in (None, class_names[0]))
         raise InputError(
-            f"Images must lie either all in the folder itself or all in a subfolder a class. "
-            f"Received: {folder} with images of its own and in {class_names[0]}"
+            f"Images must be either all in one folder per split, or all in one subfolder per "
+            f"class. Received: {flat} with images of its own and in {deep.relative_to(folder)}"
         )
+    number = {name: k for k, name in enumerate(class_names)}
+    shuffled = sorted(range(len(files)), key=lambda i: _shuffling_key(folder, files[i]))
     groups = {}
-    for file in sorted(files, key=functools.partial(_shuffling_key, folder)):
-        groups.setdefault(_SPLITS[places[file][0]] if depth else "train", []).append(file)
-    if len(class_names) < 2:  # one class says nothing
-        return {split: (group, None) for split, group in groups.items()}, ()
-    trained = {classes[file] for file in groups["train"]}
-    if lost := [file for file in files if classes[file] not in trained]:
-        raise InputError(
-            f"Each class must have training images. Received: {classes[lost[0]]} in "
-            f"{places[lost[0]][0]} of {folder} alone"
-        )
-    for split, group in groups.items():
-        labels = [class_names.index(classes[file]) for file in group]
-        groups[split] = (group, np.array(labels, np.int32))
-    return groups, class_names
+    for split in (split for split in Splits._fields if split in splits):
+        members = [i for i in shuffled if splits[i] == split]
+        labels = np.array([number[classes[i]] for i in members], np.int32) if number else None
+        groups[split] = np.array([files[i] for i in members], object), labels
+    return groups, tuple(class_names), notes
+
+
+def _unwrap(places):
+    """Returns (the names of the folders that all images are in, the rest of each place)."""
+    shared = os.path.commonprefix(places)  # noqa: RUF071 (of tuples of names)
+    return shared, [place[len(shared) :] for place in places]
 
 
 def _shuffling_key(folder, file):
-    """Sorts files at random, where one that comes or goes leaves the others in their order."""
+    """Returns a random key that depends on one file only: new files leave the others in order."""
     return hashlib.sha256(os.fsencode(file.relative_to(folder).as_posix())).digest()
 
 
 def _probe(folder, files, size):
-    """Reads the headers, so that nothing is decoded that is too large or does not fit.
+    """Reads the headers, so that no image is decoded that is too large or has another size.
 
     Returns:
       (shape, levels, notes).
     """
-    headers = list(_each(folder, files, _header))
+    headers = list(_each(files, _header))
     sizes = Counter((height, width) for height, width, _, _ in headers)
     modes = Counter(mode for _, _, mode, _ in headers)
     if len(sizes) > 1 and size is None:
         examples = {header[:2]: file for header, file in zip(headers, files, strict=True)}
         raise InputError(
-            f"Images must be of one size, or be cut and resized with --size N (as --size "
-            f"{min(map(min, sizes))}). Received: {len(sizes)} sizes, as "
+            f"Images must have one size, or be cut and resized with --size N (for example --size "
+            f"{min(map(min, sizes))}). Received: {len(sizes)} sizes, such as "
             + " and ".join(
                 f"{examples[s].relative_to(folder)} {s[0]}x{s[1]} ({n} file{'s' * (n != 1)})"
                 for s, n in sizes.most_common(2)
@@ -158,18 +229,18 @@ def _probe(folder, files, size):
     if transparent := sum(has_alpha for *_, has_alpha in headers):
         notes.append(f"alpha composited on white in {transparent} files")
     if channels == 3 and grey:
-        notes.append(f"{grey} grey files among colour ones read as colour")
+        notes.append(f"{grey} grey files among colour files, read as colour")
     if any(mode.startswith("I") for mode in modes):
         notes.append("16-bit images reduced to 8 bits")
     return (height, width, channels), 2 if set(modes) == {"1"} and not resized else 256, notes
 
 
 def _header(path):
-    """Reads (height, width, mode, has alpha) of the upright image."""
+    """Reads (height, width, mode, has_alpha) of the upright image."""
     with Image.open(path) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
-            raise ValueError("too large")
+            raise Image.DecompressionBombError
         # Where a PNG has no EXIF up front, Pillow would decode it all to look for some.
         exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
         if exif.get(ExifTags.Base.Orientation, 1) >= 5:  # turned by 90 degrees
@@ -189,31 +260,61 @@ def _decode(path, shape, size, levels):
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         image = image.convert("L" if shape[-1] == 1 else "RGB")
         if size is not None and image.size != (size, size):
-            image = splits.square(image, size)
+            image = assembly.square(image, size)
         x = np.asarray(image).reshape(image.height, image.width, shape[-1])
         if x.shape != shape:
-            raise ValueError("not of the shape that its header says")
+            raise ValueError("another shape than in its header")
         return x // 255 if levels == 2 else x
 
 
-def _each(folder, files, read):
-    """Gives what `read` makes of each file, in order, and in the end names those it cannot read."""
-    bad = []
+def _each(files, read):
+    """Yields `read(file)` of each file, in order, read in threads."""
+    with ThreadPoolExecutor() as pool:
+        for i in range(0, len(files), 256):  # results that are ready early are held in memory
+            try:
+                yield from pool.map(read, files[i : i + 256])
+            except Exception as error:  # Pillow's readers raise anything on a damaged file
+                raise _UnreadableError from error
 
-    def attempt(file):
+
+def _damage(folder, files, size):
+    """Reads all files and returns an InputError that names those that fail, by reason."""
+
+    def reason(file):
         try:
-            return read(file)
+            height, width, *_ = _header(file)
+            shape = (height, width, 3) if size is None else (size, size, 3)
+            _decode(file, shape, size, levels=256)
+        except PermissionError:
+            return "no permission"
+        except FileNotFoundError:
+            return "broken link"
+        except UnidentifiedImageError:
+            return "not an image"
+        except Image.DecompressionBombError:
+            return f"over {MAX_PIXELS // 10**6} million pixels"
         except Exception:  # Pillow's readers raise anything on a damaged file
-            bad.append(file)
+            return "damaged"
 
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
-        warnings.simplefilter("ignore")
-        for i in range(0, len(files), 256):  # what is read ahead is held in memory
-            yield from (x for x in pool.map(attempt, files[i : i + 256]) if x is not None)
-    if bad:
-        some = ", ".join(sorted(str(file.relative_to(folder)) for file in bad)[:3])
-        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-        raise InputError(
-            f"{len(bad)} image{'s' * (len(bad) != 1)} in {folder} cannot be read (damaged, not an "
-            f"image, or over {MAX_PIXELS // 10**6} million pixels): mend or remove {some}{more}"
-        )
+    names_of = {}
+    with ThreadPoolExecutor() as pool:
+        for file, why in zip(files, pool.map(reason, files), strict=True):
+            if why:
+                names_of.setdefault(why, []).append(str(file.relative_to(folder)))
+    if not names_of:
+        return InputError(f"Files changed while they were read: try again. Received: {folder}")
+    count, details = sum(map(len, names_of.values())), []
+    for why, names in names_of.items():
+        more = f" and {len(names) - _NAMED_FILES} more" if len(names) > _NAMED_FILES else ""
+        details.append(f"{why}: {', '.join(names[:_NAMED_FILES])}{more}")
+    message = (
+        f"{count} image{'s' * (count != 1)} in {folder} cannot be read. "
+        f"Fix or remove {'them' if count > 1 else 'it'}: {'; '.join(details)}"
+    )
+    if any(len(names) > _NAMED_FILES for names in names_of.values()):
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="zoo-unreadable-", suffix=".txt", delete=False, errors="surrogateescape"
+        ) as file:
+            file.writelines(f"{why}: {name}\n" for why, names in names_of.items() for name in names)
+        message += f". All of them: {file.name}"
+    return InputError(message)

@@ -1,4 +1,4 @@
-"""Order and draws that are pure functions of what they are for: no state, no global seed.
+"""Order and noise as pure functions of a seed and a purpose: no state, no global seed.
 
 Source: Steele, Lea and Flood, Fast splittable pseudorandom number generators, OOPSLA 2014 (mixing).
 """
@@ -7,28 +7,26 @@ import hashlib
 import operator
 import struct
 
-import numpy as np
-
 _ROUNDS = 8  # with TensorFlow's default of 4, successive epochs correlate by 0.8
 
 
 def seed_for(seed, purpose):
-    """Makes int32 [2] for one use of a run's seed."""
+    """Derives int32 [2] from a run's seed for one purpose, a str."""
     digest = hashlib.sha256(f"{purpose} {operator.index(seed)}".encode()).digest()
     return struct.unpack("<2i", digest[:8])
 
 
 def shuffled(index, count, seed, rounds):
-    """Permutes.
+    """Returns positions in random permutations.
 
     Args:
       index: int64 [b], from 0 to count - 1.
       count: int or int64 [].
       seed: two ints of 32 bits.
-      rounds: int64 [b]; number of the permutation, as the epoch.
+      rounds: int64 [b]; number of the permutation, for example the epoch.
 
     Returns:
-      int64 [b]; for each number a permutation of the indices.
+      int64 [b]; for each number of a permutation the permuted indices.
     """
     import tensorflow as tf
 
@@ -52,13 +50,17 @@ def shuffled(index, count, seed, rounds):
 
 
 def random_bits(purpose):
-    """Makes a generator of numpy whose bits are the same for good."""
+    """Returns a NumPy bit generator that depends on `purpose` only."""
+    import numpy as np
+
     low, high = (part % 2**32 for part in seed_for(0, purpose))
     return np.random.Philox(key=low + (high << 32))
 
 
 def drawn_once(images, split):
-    """Draws grey images as binary ones, the same ones at each call: uint8 [n, h, w, c], 0 or 1."""
+    """Binarizes grey images at random, equally at each call: uint8 [n, h, w, c], 0 or 1."""
+    import numpy as np
+
     stream = random_bits(f"one draw of {split}")
     drawn = np.empty_like(images)
     for i in range(0, len(images), 1024):

@@ -6,61 +6,69 @@ import json
 import operator
 import os
 import threading
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 
-from zoo.datasets import BUNDLED, Split, order, splits
-from zoo.errors import InputError
+from zoo.datasets import assembly, order, summaries
+from zoo.datasets.assembly import Contents, assemble
+from zoo.datasets.split import Split, deterministic
+from zoo.errors import InputError, did_you_mean
+from zoo.registry.entry_points import plugins_disabled
 
 _PROBE_SECONDS = 4.0
 _WINDOW = 8192  # encoded images of a streamed set that are shuffled together
 
 
 def names():
-    """Lists the names that TFDS knows, prepared or not."""
+    """Lists the names of TFDS, prepared or not."""
     import tensorflow_datasets as tfds
 
     return tfds.list_builders(with_community_datasets=False)
 
 
 def load(name, size, binarize):
-    """Loads a set by its name in TFDS, as `emnist` or `emnist/letters`."""
+    """Loads a set by its name in TFDS, such as `emnist` or `emnist/letters`."""
     builder = _builder(name)
     shape, num_classes, class_names = _features(builder, name, size)
     notes = []
     if not _is_prepared(builder):
         _download(builder, name)
         notes.append(f"downloaded to {builder.data_dir}")
-    counts = {key: split.num_examples for key, split in builder.info.splits.items()}
-    sections = splits.held_out(name, counts, most=5000)
-    held_out = [key for key in ("validation", "test") if sections[key][0] == "train"]
-    if held_out:
-        notes.append(f"{' and '.join(held_out)} held out from the end of train")
-    total = sum(last - first for _, first, last in sections.values())
-    large = splits.is_large(name, total, shape, binarize)
-    if large:
-        notes.append("streamed: too large for memory")
-    elif size is not None:
+    if size is not None:
         notes.append(f"cut to squares and resized to {size}x{size}")
-    name = name.replace("/", "-").replace(":", "-")
-    about = dict(notes=notes, num_classes=num_classes, class_names=class_names)
-    streamed = tuple(
-        RecordSplit(name, key, builder, section, shape, size, **about)
-        for key, section in sections.items()
+    short = name.replace("/", "-").replace(":", "-")
+
+    def stream(split, source, index, about):
+        section = (source, index.start, index.stop)
+        return RecordSplit(short, split, builder, section, shape, size, **about)
+
+    def read(source, index):
+        about = {"num_classes": num_classes}
+        return stream(source, source, index, about).read()
+
+    contents = Contents(
+        short,
+        name,
+        {key: split.num_examples for key, split in builder.info.splits.items()},
+        shape,
+        256,
+        read,
+        stream,
+        most=5000,
+        notes=notes,
+        num_classes=num_classes,
+        class_names=class_names,
     )
-    if large:
-        return streamed
-    parts = {split.split: split.read() for split in streamed}
-    return splits.finish(name, parts, 256, size, binarize, **about)
+    return assemble(contents, size, binarize)
 
 
 class RecordSplit(Split):
     """A split of a TFDS set, read in the order of its files.
 
-    An epoch reads the files round from an image chosen by (seed, epoch) and shuffles windows of
-    encoded images. A stream that starts late reads what it skips, but does not decode it.
+    An epoch starts at an image that depends on (seed, epoch), reads the files in a circle and
+    shuffles windows of encoded images. A stream that starts late reads the images that it skips,
+    but does not decode them.
 
     Args:
       builder: prepared tfds.core.DatasetBuilder.
@@ -74,7 +82,7 @@ class RecordSplit(Split):
 
     @functools.cached_property
     def fingerprint(self):
-        """sha256 in hex of what TFDS says of the data: a pass over the images would take hours."""
+        """sha256 in hex of TFDS's description of the data: reading all images would take hours."""
         source, first, last = self._section
         info = self._builder.info
         facts = [info.full_name, source, first, last, self.shape, self._size, self.num_classes]
@@ -111,15 +119,15 @@ class RecordSplit(Split):
         return self._batched(examples, labels, batch_size, drop_remainder=True)
 
     def read(self):
-        """Gives (uint8 [n, *shape], int32 [n] or None), where that fits in memory."""
+        """Returns (uint8 [n, *shape], int32 [n] or None)."""
         images, labels = np.zeros((len(self), *self.shape), np.uint8), np.zeros(len(self), np.int32)
-        batches = splits.deterministic(self._decoded(self._records()).batch(500))
+        batches = deterministic(self._decoded(self._records()).batch(500))
         for i, (x, y) in enumerate(batches.as_numpy_iterator()):
             images[i * 500 :][: len(x)], labels[i * 500 :][: len(x)] = x, y
         return images, None if labels.min() < 0 else labels
 
     def _records(self):
-        """Gives {"image": encoded string [], "label": int64 []} in the order of the files."""
+        """Returns {"image": encoded string [], "label": int64 []} in the order of the files."""
         import tensorflow_datasets as tfds
 
         wanted = ("image", "label") if self.num_classes else ("image",)
@@ -139,7 +147,7 @@ class RecordSplit(Split):
         return records.map(lambda record: {key: record[key] for key in wanted})
 
     def _decoded(self, records):
-        """Maps records to (uint8 [*shape], int32 []); TFDS too marks the lack of a label by -1."""
+        """Maps records to (uint8 [*shape], int32 []); a missing label is -1, as in TFDS."""
         import tensorflow as tf
 
         decode = self._builder.info.features["image"].decode_example
@@ -147,7 +155,7 @@ class RecordSplit(Split):
         def example(record):
             image = decode(record["image"])
             if self._size is not None:
-                fit = functools.partial(splits.resize, size=self._size)
+                fit = functools.partial(assembly.resize, size=self._size)
                 image = tf.numpy_function(fit, [image], tf.uint8, stateful=False)
             return tf.ensure_shape(image, self.shape), tf.cast(record.get("label", -1), tf.int32)
 
@@ -158,11 +166,11 @@ class RecordSplit(Split):
             return (self._scaled(images), y) if labels else self._scaled(images)
 
         batches = self._decoded(records).batch(batch_size, drop_remainder=drop_remainder)
-        return splits.deterministic(batches.map(scaled))
+        return deterministic(batches.map(scaled))
 
 
 def _builder(name):
-    """Finds a builder, prepared if there is any prepared version."""
+    """Returns a builder: of a prepared version, if there is one."""
     import tensorflow_datasets as tfds
 
     data_dir = os.environ.get("TFDS_DATA_DIR") or None
@@ -172,7 +180,7 @@ def _builder(name):
         raise _unknown(name) from None
     except Exception as error:
         advice = _as_path(name)
-        raise InputError(f"TFDS cannot make {name}: {_line(error)}{advice}") from error
+        raise InputError(f"TFDS cannot load {name}: {_line(error)}{advice}") from error
     if not _is_prepared(builder) and ":" not in name:
         try:
             return tfds.builder(f"{name}:*.*.*", data_dir=data_dir)
@@ -186,19 +194,20 @@ def _is_prepared(builder):
 
 
 def _unknown(name):
-    near = get_close_matches(name, sorted({*BUNDLED, *names()}), n=3, cutoff=0.6)
-    near = f" Did you mean {' or '.join(near)}?" if near else " `zoo data` lists what is here."
-    near = _as_path(name) or near
-    return InputError(f"There is no dataset of this name.{near} Received: name={name}")
+    advice = _as_path(name) or did_you_mean(name, {*summaries(), *names()})
+    advice = advice or " List data sets with: zoo data."
+    if disabled := plugins_disabled():
+        advice += f" {disabled}"
+    return InputError(f"There is no data set of this name.{advice} Received: name={name}")
 
 
 def _as_path(name):
-    """Says how to write a path that was taken for a name; "" if there is none."""
+    """Returns how to write a path that was taken for a name; "" if there is no such path."""
     return f" For the folder or file of that name write ./{name}." if Path(name).exists() else ""
 
 
 def _features(builder, name, size):
-    """Gives (shape, num_classes, class_names), or refuses what has no 8-bit grey or RGB image."""
+    """Returns (shape, num_classes, class_names); refuses sets without 8-bit grey or RGB images."""
     import tensorflow_datasets as tfds
 
     features = builder.info.features
@@ -207,14 +216,14 @@ def _features(builder, name, size):
     is_image = isinstance(image, tfds.features.Image)
     if not (is_image and image.np_dtype == np.uint8 and image.shape[-1] in (1, 3)):
         raise InputError(
-            f"A dataset must have an `image` feature of 8 bits with 1 or 3 channels. Received: "
+            f"A data set must have an `image` feature of 8 bits with 1 or 3 channels. Received: "
             f"{name} with {image if is_image else ', '.join(features) or 'no features'}"
         )
     shape = tuple(image.shape) if size is None else (size, size, image.shape[-1])
     if None in shape:
         raise InputError(
-            f"{name} does not declare one size for its images: give --size N to cut and resize "
-            f"them. Received: size=None"
+            f"{name} declares no single size for its images: add --size N to cut and resize them. "
+            f"Received: size=None"
         )
     if not isinstance(label, tfds.features.ClassLabel) or not label.num_classes:
         return shape, 0, ()
@@ -222,7 +231,7 @@ def _features(builder, name, size):
 
 
 def _download(builder, name):
-    """Prepares a set of TFDS; without network says so at once, where TFDS would try for minutes."""
+    """Prepares a set of TFDS. Fails at once without network, where TFDS retries for minutes."""
     advice = (
         f"set TFDS_DATA_DIR to a folder where TFDS has prepared {name}, or give your own images "
         f"with --data PATH"
@@ -241,7 +250,7 @@ def _download(builder, name):
 
 
 def _unreachable(url):
-    """Says in a few seconds why a host gives no answer at all, or None if it does."""
+    """Returns, in a few seconds, why a host does not answer, or None if it does."""
     import requests
 
     host = url.split("/")[2]
@@ -254,7 +263,7 @@ def _unreachable(url):
         except requests.RequestException:
             fault[0] = f"{host} cannot be reached"
 
-    # In a thread, because the look-up of a name knows no time limit.
+    # In a thread, because resolving a host name has no time limit.
     thread = threading.Thread(target=probe, daemon=True)
     thread.start()
     thread.join(_PROBE_SECONDS)

@@ -1,0 +1,374 @@
+"""Folders of images: layouts, formats, and errors that name the files."""
+
+import struct
+import time
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.data import everything, take, write_images
+
+from zoo.datasets import load_dataset
+from zoo.errors import InputError
+
+
+def test_a_flat_folder(tmp_path):
+    write_images(tmp_path / "grey", 30)
+    (tmp_path / "grey" / "notes.txt").write_text("seven")
+    (tmp_path / "grey" / ".hidden.png").write_text("not an image")
+    splits = load_dataset(tmp_path / "grey")
+    assert [len(split) for split in splits] == [24, 3, 3]
+    assert splits[0].shape == (8, 6, 1)
+    assert (splits[0].levels, splits[0].num_classes, splits[0].class_names) == (256, 0, ())
+    assert splits[0].name == "grey"
+    stored = {np.asarray(Image.open(f)).tobytes() for f in (tmp_path / "grey").glob("[0-9]*.png")}
+    assert {x.tobytes() for split in splits for x in split.arrays()[0]} == stored
+    said = splits.describe()
+    assert said.startswith("grey: 24/3/3 images 8x6x1, 256 levels, no labels")
+    assert "30 files" in said
+    assert "1 other file ignored" in said
+
+
+def test_a_folder_is_split_the_same_way_wherever_it_lies(tmp_path):
+    one, two = (load_dataset(write_images(tmp_path / name, 30)) for name in ("a", "b"))
+    assert [s.fingerprint for s in one] == [s.fingerprint for s in two]
+
+
+def test_a_subfolder_a_class(tmp_path):
+    for value, name in enumerate(["cats", "dogs", "ants"]):
+        folder = tmp_path / name / "deeper" if name == "ants" else tmp_path / name
+        folder.mkdir(parents=True)
+        for k in range(20):
+            Image.new("RGB", (5, 5), (value, k, 0)).save(folder / f"{k}.png")
+    splits = load_dataset(str(tmp_path))
+    assert splits[0].class_names == ("ants", "cats", "dogs")
+    assert splits[0].num_classes == 3
+    values = {"cats": 0, "dogs": 1, "ants": 2}
+    for split in splits:
+        images, labels = split.arrays()
+        named = [values[split.class_names[y]] for y in labels]
+        np.testing.assert_array_equal(images[:, 0, 0, 0], named)
+    assert set(splits[0].arrays()[1]) == {0, 1, 2}
+    assert "3 classes" in splits.describe()
+
+
+def test_folders_named_as_the_splits(tmp_path):
+    for split, count in (("train", 30), ("val", 4), ("test", 6)):
+        for name in ("a", "b"):
+            write_images(tmp_path / split / name, count, seed=len(split))
+    splits = load_dataset(tmp_path)
+    assert [len(split) for split in splits] == [60, 8, 12]
+    assert splits[2].class_names == ("a", "b")
+    assert sorted(splits[1].arrays()[1]) == [0] * 4 + [1] * 4
+
+
+def test_validation_is_held_out_where_there_is_none(tmp_path):
+    write_images(tmp_path / "train", 30)
+    write_images(tmp_path / "test", 7, seed=1)
+    assert [len(split) for split in load_dataset(tmp_path)] == [27, 3, 7]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".gif", ".webp"])
+def test_every_format(tmp_path, suffix):
+    write_images(tmp_path / "x", 10, mode="RGB", suffix=suffix)
+    assert load_dataset(tmp_path / "x")[0].shape == (8, 6, 3)
+
+
+def test_grey_among_colour_is_colour_and_bits_are_binary(tmp_path):
+    write_images(tmp_path / "mixed", 10, mode="RGB")
+    Image.new("L", (6, 8), 77).save(tmp_path / "mixed" / "grey.png")
+    splits = load_dataset(tmp_path / "mixed")
+    assert splits[0].shape == (8, 6, 3)
+    assert "1 grey files among colour files" in splits.describe()
+    write_images(tmp_path / "bits", 10, mode="1")
+    train = load_dataset(tmp_path / "bits")[0]
+    assert train.levels == 2
+    assert set(np.unique(train.arrays()[0])) == {0, 1}
+
+
+def test_alpha_lies_on_white_and_images_are_upright(tmp_path):
+    for k in range(10):
+        Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(tmp_path / f"{k}.png")
+    splits = load_dataset(tmp_path)
+    assert splits[0].shape == (4, 4, 3)
+    assert (splits[0].arrays()[0] == 255).all()
+    assert "alpha composited on white in 10 files" in splits.describe()
+    turned = tmp_path / "turned"
+    turned.mkdir()
+    image = Image.new("L", (6, 4))
+    image.paste(255, (0, 0, 3, 4))  # the left half
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise: the left half comes to the top
+    for k in range(10):
+        image.save(turned / f"{k}.png", exif=exif)
+    train = load_dataset(turned)[0]
+    assert train.shape == (6, 4, 1)
+    np.testing.assert_array_equal(train.arrays()[0][0, :, 0, 0], [255] * 3 + [0] * 3)
+
+
+def test_sixteen_bits_become_eight(tmp_path):
+    for k in range(10):
+        pixels = np.full((3, 3), 257 * 100, np.uint16)
+        Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+    assert (load_dataset(tmp_path)[0].arrays()[0] == 100).all()
+
+
+def test_mixed_sizes_need_a_size(tmp_path):
+    write_images(tmp_path, 20, size=(8, 6))
+    Image.new("L", (12, 10)).save(tmp_path / "odd.png")
+    with pytest.raises(InputError) as error:
+        load_dataset(tmp_path)
+    for part in ("--size 6", "8x6 (20 files)", "odd.png 10x12 (1 file)"):
+        assert part in str(error.value)
+    splits = load_dataset(tmp_path, size=6)
+    assert splits[0].shape == (6, 6, 1)
+    assert sum(map(len, splits)) == 21
+    assert "cut to squares and resized to 6x6 from 2 sizes" in splits.describe()
+
+
+def _png_header(width, height):
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    crc = struct.pack(">I", zlib.crc32(chunk))
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + crc + b"\0\0\0\7IDAT"
+
+
+@pytest.mark.parametrize("side", [9000, 20000])
+def test_a_decompression_bomb_is_refused_by_its_header(tmp_path, side):
+    write_images(tmp_path, 12)
+    (tmp_path / "bomb.png").write_bytes(_png_header(side, side))
+    start = time.monotonic()
+    with pytest.raises(InputError, match=r"64 million pixels.*bomb\.png"):
+        load_dataset(tmp_path, size=8)
+    assert time.monotonic() - start < 2
+
+
+def test_unreadable_files_are_named_before_training(tmp_path):
+    write_images(tmp_path, 12)
+    for k in range(5):
+        (tmp_path / f"bad{k}.png").write_text("not an image")
+    with pytest.raises(InputError) as error:
+        load_dataset(tmp_path)
+    assert "5 images" in str(error.value)
+    assert "not an image: bad0.png, bad1.png, bad2.png and 2 more" in str(error.value)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_one_damaged_file_is_named(tmp_path, suffix):
+    write_images(tmp_path, 12, size=(40, 40), suffix=suffix)
+    path = tmp_path / f"007{suffix}"
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(InputError, match=f"1 image in .* cannot be read.*damaged: 007{suffix}"):
+        load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda p: p / "nowhere", "There is no such folder or file"),
+        (lambda p: p, "There are no images .* 0 other files"),
+        (lambda p: write_images(p, 9), "At least 10 images .* Received: 9"),
+        (lambda p: write_images(p, 12, suffix=".tiff"), "There are no images .* 12 other files"),
+        (lambda p: write_images(write_images(p, 9) / "a", 9).parent, "images of its own and in a"),
+        (
+            lambda p: write_images(write_images(p / "train", 12).parent / "test" / "b", 2).parents[
+                1
+            ],
+            "/train with images of its own and in test/b",
+        ),
+        (
+            lambda p: (
+                write_images(write_images(p / "train", 12).parent / "test", 2).parent / "test"
+            ),
+            "At least 10",
+        ),
+    ],
+    ids=["missing", "empty", "few", "tiff", "mixed layout", "mixed splits", "few test"],
+)
+def test_folders_that_cannot_be_used(tmp_path, make, said):
+    with pytest.raises(InputError, match=said) as error:
+        load_dataset(make(tmp_path))
+    assert "\n" not in str(error.value)
+
+
+def test_a_class_without_training_images_is_refused(tmp_path):
+    write_images(tmp_path / "train" / "a", 12)
+    write_images(tmp_path / "train" / "b", 12)
+    write_images(tmp_path / "test" / "c", 12)
+    with pytest.raises(InputError, match="c in test"):
+        load_dataset(tmp_path)
+
+
+def test_a_folder_larger_than_memory_gives_the_same(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        write_images(tmp_path / name, 20, mode="RGB", seed=ord(name))
+    small = load_dataset(tmp_path)
+    monkeypatch.setattr("zoo.datasets.assembly.MAX_BYTES_IN_MEMORY", 1000)
+    large = load_dataset(tmp_path)
+    assert "too large for memory" in large.describe()
+    assert [s.fingerprint for s in large] == [s.fingerprint for s in small]
+    pairs = zip(
+        take(small[0].stream(6, 3, first_step=4, labels=True), 3),
+        take(large[0].stream(6, 3, first_step=4, labels=True), 3),
+        strict=True,
+    )
+    for (x, y), (x2, y2) in pairs:
+        np.testing.assert_array_equal(x, x2)
+        np.testing.assert_array_equal(y, y2)
+    np.testing.assert_array_equal(everything(small[2].batches(3)), everything(large[2].batches(3)))
+    with pytest.raises(InputError, match="does not fit in memory"):
+        large[0].arrays()
+
+
+def test_fingerprints_do_not_change(tmp_path):
+    for k, name in enumerate("abc"):
+        write_images(tmp_path / name, 20, mode="RGB", seed=k)
+    assert [split.fingerprint for split in load_dataset(tmp_path)] == [
+        "b8d42c8434181f864d5b2782ab105b0185ede5e37af3725be5406eb293b794e7",
+        "8d18716d42168bafda251679ca8757c48ea12ba94ce5ee762a797d9f113f00d2",
+        "cd53e491f41641deeca011818c060f76b84116775a07fc68d7a93807470fdda1",
+    ]
+
+
+@pytest.mark.parametrize("names", [("Train", "Valid", "TEST"), ("training", "dev", "testing")])
+def test_usual_names_of_splits_in_any_case(tmp_path, names):
+    for folder, count in zip(names, (30, 4, 6), strict=True):
+        for name in ("a", "b"):
+            write_images(tmp_path / folder / name, count, seed=count)
+    splits = load_dataset(tmp_path)
+    assert [len(split) for split in splits] == [60, 8, 12]
+    assert splits[0].class_names == ("a", "b")
+    for split, folder in zip(splits._fields, names, strict=True):
+        assert f"{split} in the folder {folder}" in splits.describe()
+
+
+def test_train_and_valid_alone_are_splits(tmp_path):
+    write_images(tmp_path / "train", 30)
+    write_images(tmp_path / "valid", 5, seed=1)
+    splits = load_dataset(tmp_path)
+    assert [len(split) for split in splits] == [27, 5, 3]
+    assert splits[0].num_classes == 0
+
+
+def test_one_name_of_a_split_among_others_is_a_class(tmp_path):
+    for name in ("car", "plane", "train"):
+        write_images(tmp_path / name, 12)
+    assert load_dataset(tmp_path)[0].class_names == ("car", "plane", "train")
+
+
+def test_splits_without_train_are_refused(tmp_path):
+    write_images(tmp_path / "valid", 30)
+    write_images(tmp_path / "test", 30)
+    with pytest.raises(InputError, match=r"needed in the train split.*validation \(30\), test"):
+        load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("wrapper", ["train", "photos/all", "photos/train"])
+def test_a_wrapped_folder_keeps_its_labels(tmp_path, wrapper):
+    for name in ("cat", "dog"):
+        write_images(tmp_path / wrapper / name, 20)
+    splits = load_dataset(tmp_path)
+    assert splits[0].class_names == ("cat", "dog")
+    assert f"all images are in the subfolder {wrapper}" in splits.describe()
+
+
+def test_a_wrapper_of_splits_and_one_within_them(tmp_path):
+    for split, count in (("train", 20), ("test", 5)):
+        for name in ("cat", "dog"):
+            write_images(tmp_path / "data" / split / "images" / name, count)
+    splits = load_dataset(tmp_path)
+    assert [len(split) for split in splits] == [36, 4, 10]
+    assert splits[2].class_names == ("cat", "dog")
+
+
+def test_a_flat_split_beside_classes_is_named(tmp_path):
+    for name in ("cat", "dog"):
+        write_images(tmp_path / "train" / name, 20)
+    write_images(tmp_path / "test", 5)
+    with pytest.raises(InputError, match=r"/test with images of its own and in train/cat"):
+        load_dataset(tmp_path)
+
+
+def test_a_rare_class_keeps_a_training_image(tmp_path):
+    write_images(tmp_path / "common", 60, seed=1)
+    for k in range(40):  # each of these classes alone would be held out with a chance of 1 in 5
+        write_images(tmp_path / f"rare{k}", 1, seed=k + 2)
+    splits = load_dataset(tmp_path)
+    assert set(splits.train.arrays()[1]) == set(range(41))
+    assert [len(split) for split in splits] == [80, 10, 10]
+    images = np.concatenate([split.arrays()[0] for split in splits])
+    assert len({x.tobytes() for x in images}) == 100
+    assert "one image of each class is kept in train" in splits.describe()
+
+
+def test_more_classes_than_training_images_are_refused(tmp_path):
+    for k in range(20):
+        write_images(tmp_path / f"{k}", 1)
+    with pytest.raises(InputError, match="20 classes and 16 training images"):
+        load_dataset(tmp_path)
+
+
+def test_links_are_followed_once(tmp_path):
+    write_images(tmp_path / "photos" / "cat", 12)
+    write_images(tmp_path / "elsewhere", 12)
+    (tmp_path / "photos" / "dog").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "photos" / "cat" / "loop").symlink_to(tmp_path / "photos")
+    splits = load_dataset(tmp_path / "photos")
+    assert sum(map(len, splits)) == 24
+    assert splits[0].class_names == ("cat", "dog")
+
+
+def test_a_run_in_the_folder_is_no_class(tmp_path):
+    write_images(tmp_path / "cat", 12)
+    write_images(tmp_path / "dog", 12)
+    write_images(tmp_path / "runs" / "vae" / "samples", 3)
+    (tmp_path / "runs" / "vae" / "run.json").write_text("{}")
+    splits = load_dataset(tmp_path)
+    assert splits[0].class_names == ("cat", "dog")
+    assert "ignored, because it is a run: runs/vae" in splits.describe()
+
+
+@pytest.mark.parametrize("limit", [2**31, 1000], ids=["in memory", "streamed"])
+def test_all_unreadable_files_are_found_in_one_pass(tmp_path, monkeypatch, limit):
+    monkeypatch.setattr("zoo.datasets.assembly.MAX_BYTES_IN_MEMORY", limit)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = write_images(tmp_path / "photos", 30, size=(40, 40))
+    for k in range(5):  # its header is valid
+        path = folder / f"{k:03}.png"
+        path.write_bytes(path.read_bytes()[:-300])
+    (folder / "text.png").write_text("not an image")
+    (folder / "gone.png").symlink_to(folder / "nowhere.png")
+    (folder / "secret.png").write_bytes((folder / "010.png").read_bytes())
+    opened = Image.open
+
+    def refuse(path):
+        if path.name == "secret.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path)
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(InputError, match=r"8 images in .* cannot be read") as error:
+        load_dataset(folder)
+    for part in (
+        "damaged: 000.png, 001.png, 002.png and 2 more",
+        "not an image: text.png",
+        "broken link: gone.png",
+        "no permission: secret.png",
+    ):
+        assert part in str(error.value)
+    (listed,) = tmp_path.glob("zoo-unreadable-*.txt")
+    assert str(listed) in str(error.value)
+    lines = listed.read_text().splitlines()
+    assert len(lines) == 8
+    assert "damaged: 004.png" in lines
+
+
+def test_a_folder_without_permission_is_named(tmp_path, monkeypatch):
+    write_images(tmp_path / "cat", 12)
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.iterdir", refuse)
+    with pytest.raises(InputError, match="No permission to read this folder"):
+        load_dataset(tmp_path)

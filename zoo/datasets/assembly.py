@@ -1,0 +1,221 @@
+"""Makes splits of the images of any source: plans, reads, cuts, resizes and binarizes."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from zoo.datasets import order
+from zoo.datasets.split import ArraySplit, Splits
+from zoo.errors import InputError
+
+MAX_BYTES_IN_MEMORY = 2 * 2**30
+MIN_IMAGES = 10
+
+
+class Contents(NamedTuple):
+    """The images of a source, before most of them are read.
+
+    Attributes:
+      name: str; of the data set.
+      address: str; the argument of `load_dataset` that loads them again.
+      counts: dict from the splits of the source, "train" among them, to numbers of images.
+      shape: (height, width, channels) of the images that `read` returns.
+      levels: 2 or 256.
+      read: function of (split of the source, slice or int array [n]) that returns
+        (uint8 [n, *shape], int32 [n] or None).
+      stream: function of (split, split of the source, slice or int array [n], attributes of a
+        `Split`) that returns a Split which does not fit in memory; None if the images are in
+        memory already.
+      labels: dict from splits of the source to int32 [n], where they can be had without reading
+        images.
+      most: int or None; held-out parts have at most as many images.
+      notes: what was read and how it was changed.
+      num_classes: int.
+      class_names: tuple of str.
+    """
+
+    name: str
+    address: str
+    counts: Mapping
+    shape: tuple
+    levels: int
+    read: Callable
+    stream: Callable | None = None
+    labels: Mapping = {}
+    most: int | None = None
+    notes: tuple = ()
+    num_classes: int = 0
+    class_names: tuple = ()
+
+    @classmethod
+    def of_arrays(cls, name, address, parts, levels, **about):
+        """Makes the contents of {split: (uint8 [n, h, w, c], int32 [n] or None)}."""
+
+        def read(split, index):
+            images, labels = parts[split]
+            return images[index], None if labels is None else labels[index]
+
+        counts = {split: len(images) for split, (images, _) in parts.items()}
+        labels = {split: y for split, (_, y) in parts.items() if y is not None}
+        shape = parts["train"][0].shape[1:]
+        return cls(name, address, counts, shape, levels, read, labels=labels, **about)
+
+
+def assemble(contents, size=None, binarize=False):
+    """Makes the splits of what a source has, in the requested form.
+
+    Args:
+      contents: Contents.
+      size: int or None, as in `load_dataset`.
+      binarize: bool, as in `load_dataset`.
+
+    Returns:
+      Splits.
+
+    Raises:
+      InputError: if there are too few images, or they cannot be resized or binarized.
+    """
+    sections, notes = _plan(contents)
+    notes = [*contents.notes, *notes]
+    height, width, channels = contents.shape
+    resized = size is not None and (height, width) != (size, size)
+    if resized and contents.levels == 2:
+        raise InputError(
+            f"{contents.name} is binary, and resizing would make it grey: resize grey images and "
+            f"binarize them, as in --data mnist --size {size} --binarize. Received: size={size}"
+        )
+    if binarize:
+        _check_binarize(contents, channels)
+        notes.append("binarized: train at random at every presentation, the rest once")
+    if resized:
+        notes.append(f"resized from {height}x{width} to {size}x{size}")
+    large = contents.stream is not None and _is_large(contents, binarize)
+    if large:
+        notes.append("streamed from disk: too large for memory")
+    about = {
+        "num_classes": contents.num_classes,
+        "class_names": contents.class_names,
+        "notes": notes,
+    }
+    splits = []
+    for key, (source, index) in sections.items():
+        if large:
+            splits.append(contents.stream(key, source, index, about))
+            continue
+        images, labels = contents.read(source, index)
+        if resized:
+            images = np.stack([resize(image, size) for image in images])
+        if binarize and key != "train":
+            images = order.drawn_once(images, key)
+        levels = 2 if binarize else contents.levels
+        redrawn = binarize and key == "train"
+        splits.append(ArraySplit(contents.name, key, images, labels, levels, redrawn, **about))
+    for split in splits:
+        split.source = {"name": contents.address, "size": size, "binarize": binarize}
+    return Splits(*splits)
+
+
+def held_out(name, counts, most=None):
+    """Plans the splits: each that is missing is a tenth of train, or `most` images, from its end.
+
+    Args:
+      name: str; for the error.
+      counts: dict from the splits that exist to numbers of images.
+      most: int or None.
+
+    Returns:
+      {split: (split to take it from, first, last)}.
+    """
+    total = end = counts.get("train", 0)
+    if total < MIN_IMAGES:
+        raise InputError(
+            f"At least {MIN_IMAGES} images are needed in the train split. Received: {total} in "
+            f"{name} with {', '.join(f'{key} ({count})' for key, count in counts.items())}"
+        )
+    sections = {}
+    for key in ("test", "validation"):
+        if counts.get(key):
+            sections[key] = (key, 0, counts[key])
+        else:
+            first = end - min(total // 10, most or total)
+            sections[key], end = ("train", first, end), first
+    sections["train"] = ("train", 0, end)
+    return {key: sections[key] for key in Splits._fields}
+
+
+def _plan(contents):
+    """Chooses the examples of each split.
+
+    Returns:
+      ({split: (split of the source, slice or int array [n])}, notes).
+    """
+    sections = held_out(contents.address, contents.counts, contents.most)
+    plan = {key: (source, slice(*ends)) for key, (source, *ends) in sections.items()}
+    missing = [key for key in ("validation", "test") if sections[key][0] == "train"]
+    notes = [f"{' and '.join(missing)} held out from train"] if missing else []
+    if contents.labels:
+        labels, kept = contents.labels["train"], sections["train"][2]
+        _check_classes(contents, labels, kept)
+        if len(np.setdiff1d(labels, labels[:kept])):
+            firsts = np.unique(labels, return_index=True)[1]
+            reordered = np.append(firsts, np.setdiff1d(np.arange(len(labels)), firsts))
+            for key, (source, index) in plan.items():
+                plan[key] = (source, reordered[index] if source == "train" else index)
+            notes.append("rare classes: one image of each class is kept in train")
+    return plan, notes
+
+
+def _check_classes(contents, labels, kept):
+    """Refuses classes that no training image can have."""
+    for key, others in contents.labels.items():
+        if len(lost := np.setdiff1d(others, labels)):
+            names = contents.class_names
+            name = names[lost[0]] if names else lost[0]
+            raise InputError(
+                f"Each class must have training images. Received: class {name} in {key} only, in "
+                f"{contents.address}"
+            )
+    if (classes := len(np.unique(labels))) > kept:
+        raise InputError(
+            f"Each class must have training images. Received: {classes} classes and {kept} "
+            f"training images in {contents.address}"
+        )
+
+
+def _is_large(contents, binarize):
+    """Returns whether the images are read again at every presentation; binarized ones cannot be."""
+    count = sum(contents.counts.get(split, 0) for split in Splits._fields)
+    large = count * math.prod(contents.shape) > MAX_BYTES_IN_MEMORY
+    if large and binarize:
+        raise InputError(
+            f"Images are binarized in memory, and {contents.address} is larger than "
+            f"{MAX_BYTES_IN_MEMORY / 2**30:g} GiB: give a smaller --size. Received: binarize=True"
+        )
+    return large
+
+
+def _check_binarize(contents, channels):
+    if contents.levels == 2:
+        raise InputError(
+            f"{contents.name} is binary already: leave out --binarize. Received: binarize=True"
+        )
+    if channels != 1:
+        raise InputError(
+            f"Only grey images can be binarized; {contents.name} has {channels} channels. "
+            f"Received: binarize=True"
+        )
+
+
+def resize(image, size):
+    """Maps uint8 [h, w, c] to [size, size, c]."""
+    grey = image.shape[-1] == 1
+    resized = np.asarray(square(Image.fromarray(image[..., 0] if grey else image), size))
+    return resized[..., None] if grey else resized
+
+
+def square(image, size):
+    """Cuts a PIL image to its central square and resizes it, antialiased."""
+    return ImageOps.fit(image, (size, size), method=Image.Resampling.BICUBIC)
