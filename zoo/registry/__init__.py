@@ -1,0 +1,265 @@
+"""Finds, imports and creates models by name.
+
+A model is an entry point of the group `zoo.models` in an installed distribution. The built-in
+models use the same mechanism.
+"""
+
+import contextlib
+import importlib
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+
+from zoo.errors import ArtefactError, InputError, did_you_mean
+from zoo.registry import options
+from zoo.registry.entry_points import (
+    PACKAGE,
+    entries,
+    is_path,
+    module_file,
+    normalise,
+    plugins_disabled,
+    printable,
+    read_file_entry,
+)
+from zoo.registry.source import Description, UnreadableError, is_recipe, read_class
+
+__all__ = [
+    "create",
+    "describe",
+    "describe_error",
+    "find",
+    "list_models",
+    "load",
+    "models",
+    "unusable",
+]
+
+importing_files = []
+"""Paths of the files that are being imported for their model class."""
+
+
+def models():
+    """Maps the shortest unambiguous name of each installed model to its `Entry`.
+
+    Returns:
+      A dict from `name` or `package:name` to `Entry`.
+    """
+    by_name = {}
+    for entry in entries():
+        by_name.setdefault(entry.name, []).append(entry)
+    shortest = {}
+    for name, same in by_name.items():
+        winner = _winner(same)
+        for entry in same:
+            shortest[name if entry is winner else f"{entry.package}:{name}"] = entry
+    return shortest
+
+
+def list_models():
+    """Returns the names of all installed models, a list of str."""
+    return [*models()]
+
+
+def find(name):
+    """Returns the metadata of a model without importing it.
+
+    Args:
+      name: `name`, `package:name` or `path/to/file.py:Class`.
+
+    Returns:
+      An `Entry`.
+
+    Raises:
+      InputError: if no plugin, or more than one, has a model of this name.
+    """
+    path, _, class_name = name.rpartition(":")
+    if is_path(path):
+        return read_file_entry(path, class_name)
+    if is_path(name):
+        raise InputError(f"To name a model in a file, write FILE.py:Class. Received: {name}")
+
+    installed = entries()
+    same = [entry for entry in installed if entry.name == name]
+    if winner := _winner(same):
+        return winner
+    if same:
+        packages = " and ".join(entry.package for entry in same)
+        ways = " or ".join(f"{entry.package}:{name}" for entry in same)
+        raise InputError(f"{name} is ambiguous: it is in {packages}. Write {ways}.")
+    for entry in installed:
+        if entry.name == class_name and path and entry.package == normalise(path):
+            return entry
+
+    names = {*models(), *(f"{entry.package}:{entry.name}" for entry in installed)}
+    message = f"Unknown model {name!r}.{did_you_mean(name, names)}"
+    if not installed:
+        message += f" The package {PACKAGE} is not installed: pip install -e . in the checkout."
+    elif disabled := plugins_disabled():
+        message += f" {disabled}"
+    elif path and normalise(path) not in {entry.package for entry in installed}:
+        message += f" No package {path} with models is installed. Try: pip install {path}."
+    raise InputError(f"{message} List models with: zoo list")
+
+
+def load(name):
+    """Imports the class of a model.
+
+    Args:
+      name: `name`, `package:name` or `path/to/file.py:Class`.
+
+    Returns:
+      A subclass of `zoo.GenerativeModel`.
+
+    Raises:
+      InputError: if no such model exists, or its file cannot be used.
+      ArtefactError: if its package cannot be used.
+    """
+    entry = find(name)
+    if entry.problem:
+        raise unusable(entry, entry.problem)
+
+    from zoo.model import RECIPE, GenerativeModel
+
+    module_name, _, class_name = entry.value.rpartition(":")
+    if entry.package == PACKAGE:
+        return getattr(importlib.import_module(module_name), class_name)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            if entry.package is None:
+                module = _import_file(Path(module_name))
+            else:
+                module = importlib.import_module(module_name)
+            found = getattr(module, class_name, None)  # imports, if the module is lazy
+    except KeyboardInterrupt:
+        print(unusable(entry, "its import was interrupted."), file=sys.stderr)
+        raise
+    except BaseException as error:  # includes SystemExit
+        path = module_name if entry.package is None else str(module_file(module_name))
+        raise unusable(entry, f"its import failed: {describe_error(error, path)}.") from error
+
+    if found is None:
+        raise unusable(entry, f"{module_name} has no {class_name}.")
+    if not (isinstance(found, type) and issubclass(found, GenerativeModel)):
+        problem = f"{class_name} must be a subclass of zoo.GenerativeModel. Received: {found!r}."
+        raise unusable(entry, problem)
+    recipe = found.recipe
+    if not is_recipe(recipe, RECIPE):
+        kinds = ", ".join(f"{key}={kind.__name__}" for key, kind in RECIPE.items())
+        problem = f"{class_name}.recipe must be a dict({kinds}). Received: {recipe!r}."
+        raise unusable(entry, problem)
+    try:
+        options.options(found)
+    except Exception as error:  # annotations are code of the plugin
+        problem = (
+            f"the annotations of {class_name}.__init__ are invalid: {describe_error(error, '')}."
+        )
+        raise unusable(entry, problem) from error
+    return found
+
+
+def create(name, **values):
+    """Creates a model.
+
+    Args:
+      name: `name`, `package:name` or `path/to/file.py:Class`.
+      **values: arguments of the constructor, which `zoo info NAME` lists.
+
+    Returns:
+      A built `zoo.GenerativeModel`.
+
+    Raises:
+      InputError: if no such model or option exists, or a value is invalid.
+    """
+    cls = load(name)
+    values = options.check_options(cls, values)
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise InputError(f"{cls.__name__}: {error}") from error
+
+
+def describe(name):
+    """Returns what a model class declares, without importing it where its text is enough.
+
+    Args:
+      name: `name`, `package:name` or `path/to/file.py:Class`.
+
+    Returns:
+      `Description`.
+
+    Raises:
+      InputError: if no such model exists, or its file cannot be used.
+      ArtefactError: if its package cannot be used.
+    """
+    entry = find(name)
+    if entry.problem:
+        raise unusable(entry, entry.problem)
+    try:
+        return read_class(entry.value)
+    except UnreadableError:
+        cls = load(name)
+    from zoo.model import CAPABILITIES
+
+    methods = [method for method in CAPABILITIES if callable(getattr(cls, method, None))]
+    return Description(methods, cls.recipe, options.options(cls))
+
+
+def unusable(entry, problem):
+    """Returns the exception that says why a model is unusable and what to do."""
+    if entry.package is None:
+        return InputError(f"{entry.value} is unusable: {problem}")
+    fix = f"Report this to the plugin's author. To remove it: pip uninstall {entry.package}"
+    if entry.package == PACKAGE:
+        fix = f"To fix it: pip install --force-reinstall {PACKAGE}"
+    package = f"{entry.package} {entry.version}".strip()
+    return ArtefactError(f"The model {entry.name} of {package} is unusable: {problem} {fix}")
+
+
+def describe_error(error, path):
+    """Returns one line with the type, message and place of an exception.
+
+    The place is the innermost frame in the file `path`, or else the innermost frame of all.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((frame for frame in reversed(frames) if frame.filename == path), frames[-1])
+    where = f"{frame.filename}:{frame.lineno}"
+    if isinstance(error, SyntaxError):
+        where = f"{error.filename}:{error.lineno}"
+        error = SyntaxError(error.msg)
+    try:
+        message = printable(error)
+    except Exception:  # raised by __str__ of the plugin
+        message = "(no message)"
+    return f"{type(error).__name__}: {message} ({where})"
+
+
+def _winner(same):
+    """Returns the entry that a plain name means: zoo's own, or the only one; else None."""
+    own = [entry for entry in same if entry.package == PACKAGE]
+    if own:
+        return own[0]
+    return same[0] if len(same) == 1 else None
+
+
+def _import_file(path):
+    """Imports a file; it can import the files beside it, as a script can."""
+    folder = str(path.resolve().parent)
+    name = f"zoo_file_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.insert(0, folder)
+    importing_files.append(path)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    finally:
+        importing_files.pop()
+        sys.path.remove(folder)
+    if folder not in sys.path:
+        sys.path.append(folder)  # for imports inside functions; last, so that it hides no module
+    return module
