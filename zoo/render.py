@@ -1,25 +1,26 @@
-"""Pictures of images: one grid, as a PNG."""
+"""Writes images as PNG files: one grid, or one file per image."""
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
 
 __all__ = ["grid", "save_grid", "save_images"]
 
-_SIDE = 800  # pixels that a picture of a grid is about wide
+_SIDE = 800  # approximate width of a grid in pixels
 _PAPER = 255
-_MOST_CLASSES = 16  # that are shown in columns of their own
+_MOST_CLASSES = 16  # with columns of their own
 
 
-def grid(images, num_classes=0, columns=None):
-    """Lays images out in rows, enlarged by whole pixels, with a white gap between them.
+def grid(images: np.ndarray, num_classes: int = 0, columns: int | None = None) -> np.ndarray:
+    """Arranges images in rows, enlarged by an integer factor, with a white gap between them.
 
     Args:
       images: float32 [n, height, width, channels], in [0, 1]; 1 or 3 channels.
-      num_classes: int; of images of all classes in turn each column is of one class, if they are
-        few: the grid is as square as that allows.
-      columns: int, images in a row, or None for that.
+      num_classes: int. If the images show each class in turn and there are few classes, each column
+        shows one class.
+      columns: int, images per row. Default: a grid that is about square.
 
     Returns:
       uint8 [rows, columns, 3] or [rows, columns].
@@ -45,20 +46,35 @@ def grid(images, num_classes=0, columns=None):
     return paper[..., 0] if channels == 1 else paper
 
 
-def save_grid(path, images, num_classes=0, columns=None):
-    """Writes the grid of images, as for `grid`, to a PNG."""
+def save_grid(
+    path: str | os.PathLike,
+    images: np.ndarray,
+    num_classes: int = 0,
+    columns: int | None = None,
+) -> None:
+    """Writes the grid of images to a PNG file, or a JPEG by its suffix; arguments as `grid`."""
     _save(path, grid(images, num_classes, columns))
 
 
-def save_images(folder, images, first=0):
-    """Writes each of images, as for `grid`, to its own PNG file: 000000.png, 000001.png, …"""
+def save_images(folder: str | os.PathLike, images: np.ndarray, first: int = 0) -> None:
+    """Writes each image to its own PNG file, named by its index: 000000.png, 000001.png, …
+
+    Args:
+      folder: path; created if it does not exist.
+      images: as for `grid`.
+      first: int, index of the first image.
+    """
     Path(folder).mkdir(parents=True, exist_ok=True)
     for k, image in enumerate(to_bytes(images), start=first):
         _save(Path(folder) / f"{k:06}.png", image[..., 0] if image.shape[-1] == 1 else image)
 
 
-def to_bytes(images):
-    """Returns images in [0, 1] as uint8 of 0 to 255."""
+def to_bytes(images: np.ndarray) -> np.ndarray:
+    """Converts images, float32 in [0, 1], to uint8 in 0 to 255, of the same shape.
+
+    Raises:
+      ValueError: if the shape is not [n, height, width, 1 or 3].
+    """
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise ValueError(f"Expected [n, height, width, 1 or 3]. Received: shape={images.shape}")
@@ -68,4 +84,5 @@ def to_bytes(images):
 def _save(path, pixels):
     from PIL import Image
 
-    Image.fromarray(pixels).save(path, format="png", optimize=True)
+    kind = "jpeg" if Path(path).suffix.lower() in (".jpg", ".jpeg") else "png"
+    Image.fromarray(pixels).save(path, format=kind, optimize=True)

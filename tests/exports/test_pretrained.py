@@ -1,24 +1,32 @@
 """The pretrained models: small, sealed, with a score and the command that made them."""
 
+import json
+import os
 import runpy
 import shlex
+import shutil
+import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
-from shell import here
+import tensorflow as tf
+from support.shell import finished, here
 
 import zoo
-from zoo import registry
 from zoo.commands.train import command as train
+from zoo.errors import InputError
 from zoo.evaluation.features import Extractor, find
+from zoo.exports import pretrained
+from zoo.exports.clean_process import difference
+from zoo.model import ENDPOINTS
 
-ROOT = Path(__file__).parents[1]
-FOUND = {tag: path for tags in registry.pretrained().values() for tag, path in tags.items()}
-OWN = {tag: path for tag, path in FOUND.items() if path.parent == registry.shipped()}
+ROOT = Path(__file__).parents[2]
+FOUND = {tag: path for tags in pretrained.pretrained().values() for tag, path in tags.items()}
+OWN = {tag: path for tag, path in FOUND.items() if path.parent == pretrained.shipped()}
 OF_PLUGINS = {path.name: path for path in ROOT.glob("plugins/*/*/saved_models/*")}
 SHIPPED = {**OWN, **OF_PLUGINS}
-PREPARED = ROOT.parent / "shared" / "tfds"  # Fashion-MNIST, where it has been prepared
 LIKELIHOODS = {
     None: set(),
     "exact": {"log_likelihood"},
@@ -62,6 +70,31 @@ def test_the_tables_in_the_readmes_are_those_of_the_cards():
         assert program["table"](readme) in readme.read_text()
 
 
+def test_the_name_of_a_model_means_the_data_of_its_recipe(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "zoo_toys-1.0.dist-info").mkdir()
+    (tmp_path / "zoo_toys-1.0.dist-info" / "entry_points.txt").write_text(
+        "[zoo.models]\nnoisy = zoo_toys:Noisy\nlone = zoo_toys:Noisy\n"
+    )
+    package = tmp_path / "zoo_toys"
+    folders = {
+        tag: package / "saved_models" / tag
+        for tag in ("lone-mnist", "noisy-mnist", "noisy-mnist_binary")
+    }
+    for folder in folders.values():
+        shutil.copytree(finished().run / "saved_model", folder)
+    (package / "__init__.py").write_text("ZOO_API = 1\nraise SystemExit")
+    assert pretrained.find("noisy") == folders["noisy-mnist_binary"]
+    for tag, folder in folders.items():
+        assert pretrained.find(tag) == pretrained.find(f"zoo-toys:{tag}") == folder
+    assert pretrained.find("zoo-toys:noisy") == folders["noisy-mnist_binary"]
+    assert pretrained.find("keras-genzoo:vae") == pretrained.find("vae")
+    with pytest.raises(InputError, match=r"Choose one of lone-mnist\."):
+        pretrained.find("lone")  # is trained on mnist_binary by default
+    with pytest.raises(InputError, match=r"Pretrained: .*noisy-mnist, noisy-mnist_binary"):
+        pretrained.find("none")
+
+
 @pytest.mark.parametrize("tag", SHIPPED)
 def test_a_pretrained_model(tag):
     model = zoo.load(SHIPPED[tag])
@@ -89,18 +122,48 @@ def test_a_pretrained_model_keeps_its_word_in_seconds():
     result = here("verify", "pixelcnn", "--quick")
     assert (result.returncode, result.stderr) == (0, "")
     assert "500 test images" in result.stdout
-    assert result.stdout.endswith("its card says: the files, and 1 score.\n")
+    assert result.stdout.endswith("pixelcnn verified: all files and 1 score match.\n")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tag", SHIPPED)
-def test_a_pretrained_model_keeps_its_word(tag, monkeypatch):
-    if tag.endswith("fashion_mnist"):
-        if not PREPARED.is_dir():
-            pytest.skip(f"there is no {PREPARED}")
-        monkeypatch.setenv("TFDS_DATA_DIR", str(PREPARED))
+def test_a_pretrained_model_keeps_its_word(tag):
+    if tag.endswith("fashion_mnist") and "TFDS_DATA_DIR" not in os.environ:
+        pytest.skip("set TFDS_DATA_DIR to a folder with a prepared Fashion-MNIST")
     result = here("verify", SHIPPED[tag])
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_pretrained_model_is_restored_by_its_name():
+    restored = zoo.restore("gan")
+    assert_golden(restored, SHIPPED["gan-mnist"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tag", SHIPPED)
+def test_each_pretrained_model_is_restored(tag):
+    package, _, name = json.loads((SHIPPED[tag] / "card.json").read_text())["model"].rpartition(":")
+    cls = None
+    if package:  # the plugin need not be installed
+        project = tomllib.loads((ROOT / "plugins" / package / "pyproject.toml").read_text())
+        value = project["project"]["entry-points"]["zoo.models"][name]
+        module, _, class_name = value.partition(":")
+        cls = getattr(import_module(module), class_name)
+    assert_golden(zoo.restore(SHIPPED[tag], cls=cls), SHIPPED[tag])
+
+
+def assert_golden(model, folder):
+    """Asserts that a live model gives the golden outputs of a SavedModel."""
+    with np.load(folder / "golden.npz") as file:
+        golden = {tuple(key.split("/")): file[key] for key in file}
+    for name in {endpoint for endpoint, _ in golden}:
+        arguments = {
+            key: tf.constant(value)
+            for (endpoint, key), value in golden.items()
+            if endpoint == name and key != "output"
+        }
+        output = tf.function(getattr(model, name), autograph=False)(**arguments).numpy()
+        assert difference(name, golden[name, "output"], output, ENDPOINTS[name].draws) is None
 
 
 # The classifiers know 99.5 % of the test images of MNIST, 91.5 % of those of Fashion-MNIST.
@@ -130,14 +193,14 @@ def test_the_unconditional_gan_draws_all_digits():
 
 def known(tag, labels, count=1000):
     """What the classifier of the data takes samples for, int [count]."""
-    classifier = Extractor(registry.shipped() / f"features-{tag.rpartition('-')[2]}")
+    classifier = Extractor(pretrained.shipped() / f"features-{tag.rpartition('-')[2]}")
     _, logits = classifier(zoo.load(SHIPPED[tag]).sample(count, 0, labels))
     return logits.argmax(axis=1)
 
 
 @pytest.mark.parametrize("name", ACCURACIES)
 def test_a_classifier_is_small_and_accurate(name):
-    folder = registry.shipped() / name
+    folder = pretrained.shipped() / name
     card = Extractor(folder).card
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 1_000_000
     assert card["scores"][0]["value"] >= ACCURACIES[name]

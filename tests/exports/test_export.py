@@ -1,0 +1,241 @@
+"""Exports: what a SavedModel stores, computes and needs, and what is refused."""
+
+import contextlib
+import math
+import signal
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from support.noisy import Noisy
+from support.shell import copy_of_finished, here
+from tensorflow.core.protobuf import saved_model_pb2
+
+import zoo
+from zoo import render
+from zoo.errors import ArtefactError, InputError
+from zoo.exports import clean_process
+from zoo.exports.export import float32_policy
+from zoo.model import GenerativeModel
+from zoo.models.vae import VAE
+
+IMAGE = ("float32", (None, 8, 8, 1))
+SCALAR, SEED, LABELS = ("int32", ()), ("int32", (2,)), ("int32", (None,))
+
+
+class Chain(GenerativeModel):
+    """Binary pixels, each drawn in a step of a loop, by a network that sees those before it."""
+
+    def __init__(self, shape: tuple[int, int, int], levels: int = 2):
+        super().__init__(shape, levels)
+        self.size = math.prod(shape)
+        self.network = keras.Sequential(
+            [keras.Input((self.size,)), keras.layers.Dense(32, "tanh"), keras.layers.Dense(2)]
+        )
+        self.unused = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+        self.build()
+
+    def sample(self, num_samples, seed, labels=None, first=0):
+        u = zoo.random.uniform(seed, first, num_samples, (self.size,))
+
+        def draw(index, x):
+            logits = tf.reduce_sum(self.network(x), axis=1)
+            pixel = tf.cast(u[:, index] < tf.sigmoid(logits), tf.float32)
+            return index + 1, x + pixel[:, None] * tf.one_hot(index, self.size)
+
+        _, x = tf.while_loop(lambda index, x: index < self.size, draw, (0, tf.zeros_like(u)))
+        return tf.reshape(x, (num_samples, *self.shape))
+
+
+@pytest.fixture(scope="module")
+def half(tmp_path_factory):
+    """The SavedModel of a Chain with float16 weights, and the Chain."""
+    model = Chain((8, 8, 1))
+    return zoo.load(zoo.export(model, tmp_path_factory.mktemp("half") / "x", half=True)), model
+
+
+def test_it_samples_where_zoo_and_keras_cannot_be_imported(plain, tmp_path):
+    code = (
+        "import sys\n"
+        "sys.modules['zoo'] = sys.modules['keras'] = sys.modules['tensorflow_probability'] = None\n"
+        "import numpy, tensorflow as tf\n"
+        f"model = tf.saved_model.load({str(plain.folder)!r})\n"
+        "images = model.signatures['sample'](num_samples=tf.constant(5),"
+        " seed=tf.constant([0, 3]), first=tf.constant(2))\n"
+        "numpy.save('images.npy', *images.values())\n"
+    )
+    subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, check=True)
+    images = np.load(tmp_path / "images.npy")
+    assert images.shape == (5, 8, 8, 1)
+    assert np.array_equal(images, plain.sample(5, seed=3, first=2))
+
+
+def signatures(model):
+    loaded = tf.saved_model.load(str(model.folder))
+    return {
+        name: {
+            key: (spec.dtype.name, tuple(spec.shape))
+            for key, spec in function.structured_input_signature[1].items()
+        }
+        for name, function in loaded.signatures.items()
+    }
+
+
+def test_the_signatures_are_the_methods_of_the_model(plain):
+    assert signatures(plain) == {
+        "sample": {"num_samples": SCALAR, "seed": SEED, "first": SCALAR},
+        "log_prob": {"x": IMAGE, "seed": SEED, "first": SCALAR},
+    }
+
+
+def test_a_conditional_model_takes_labels_in_every_signature(conditional):
+    z = ("float32", (None, 4))
+    assert signatures(conditional[0]) == {
+        "sample": {"num_samples": SCALAR, "seed": SEED, "labels": LABELS, "first": SCALAR},
+        "log_prob": {"x": IMAGE, "seed": SEED, "labels": LABELS, "first": SCALAR},
+        "encode": {"x": IMAGE, "labels": LABELS},
+        "decode": {"z": z, "labels": LABELS},
+        "reconstruct": {"x": IMAGE, "labels": LABELS},
+    }
+
+
+def test_every_method_gives_what_the_model_gives_in_float32(conditional):
+    saved, model = conditional
+    clone = VAE(**model.get_config())
+    clone.set_weights(model.get_weights())
+    seed, labels = tf.constant([0, 7]), tf.constant([0, 1, 2, 0])
+    x = clone.sample(4, seed, labels)
+    z = clone.encode(x, labels)
+    for found, expected in (
+        (saved.sample(4, 7, labels), x),
+        (saved.encode(x, labels), z),
+        (saved.decode(z, labels), clone.decode(z, labels)),
+        (saved.reconstruct(x, labels), clone.reconstruct(x, labels)),
+        (saved.log_prob(x, 7, labels), clone.log_prob(x, seed, labels)),
+    ):
+        assert found.dtype == tf.float32
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_half_precision_is_that_of_the_stored_weights_alone(half, plain):
+    saved, model = half
+    assert (saved.card["weights"], plain.card["weights"]) == ("float16", "float32")
+    stored = tf.train.load_checkpoint(str(saved.folder / "variables" / "variables"))
+    (name,) = {*stored.get_variable_to_dtype_map()} - {"_CHECKPOINTABLE_OBJECT_GRAPH"}
+    assert stored.get_variable_to_dtype_map()[name] == tf.float16
+    size = model.network.count_params()  # those of `unused` are not among them
+    assert stored.get_variable_to_shape_map()[name] == [size]
+    assert saved.card["parameters"] == size
+    rounded = Chain((8, 8, 1))
+    for weight, original in zip(rounded.weights, model.weights, strict=True):
+        value = original.numpy()
+        weight.assign(value if value.dtype == "int64" else value.astype(np.float16))
+    assert np.array_equal(saved.sample(64, seed=1), rounded.sample(64, tf.constant([0, 1])))
+
+
+def test_half_precision_weights_are_cast_once_a_call_not_once_a_step(half):
+    parsed = saved_model_pb2.SavedModel.FromString((half[0].folder / "saved_model.pb").read_bytes())
+    functions = {f.signature.name: f for f in parsed.meta_graphs[0].graph_def.library.function}
+    nodes = [node for function in functions.values() for node in function.node_def]
+    bodies = {n.attr["body"].func.name for n in nodes if n.op in ("While", "StatelessWhile")}
+    assert len(bodies) == 1
+    steps = [node for name in bodies for node in functions[name].node_def]
+    assert "MatMul" in {node.op for node in steps}
+    assert "ReadVariableOp" not in {node.op for node in steps}
+    from_half = [
+        n for n in nodes if n.op == "Cast" and n.attr["SrcT"].type == tf.float16.as_datatype_enum
+    ]
+    assert len(from_half) == 1
+    assert not any(node in steps for node in from_half)
+
+
+def test_a_weight_too_large_for_half_precision_is_refused(tmp_path):
+    model = Noisy((8, 8, 1))
+    model.table.assign(tf.fill(model.table.shape, -7e4))
+    with pytest.raises(InputError, match=r"up to 65504, not 70000 as in noisy.*/table"):
+        zoo.export(model, tmp_path / "exported", half=True)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_the_saved_model_of_a_run_becomes_half_precision_and_loses_the_scores(tmp_path):
+    run = copy_of_finished(tmp_path)
+    assert here("export", run, "--half").returncode == 0
+    card = zoo.load(run).card
+    assert (card["weights"], card["scores"]) == ("float16", [])
+    assert here("export", run, "--half").returncode == 0
+    assert zoo.load(run).card == card  # it was there
+
+
+def test_export_refuses_a_place_that_is_taken_or_cannot_be_made(tmp_path):
+    model = Noisy((8, 8, 1))
+    (tmp_path / "file").write_text("mine")
+    for place in (tmp_path, tmp_path / "file"):
+        with pytest.raises(InputError, match="The folder exists already"):
+            zoo.export(model, place)
+    for place in (tmp_path / "file" / "exported", "/proc/exported"):
+        with pytest.raises(InputError, match="The folder cannot be written"):
+            zoo.export(model, place)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_grid_of_samples_is_that_of_the_saved_model(conditional, tmp_path):
+    labels = np.arange(64) % 3
+    images = conditional[0].sample(64, (0, 0), labels)
+    render.save_grid(tmp_path / "grid.png", images, num_classes=3)
+    expected = (tmp_path / "grid.png").read_bytes()
+    assert (conditional[0].folder / "samples.png").read_bytes() == expected
+
+
+def test_the_clean_process_ends_with_an_export_that_fails(tmp_path, monkeypatch):
+    processes = []
+
+    class Recorded(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            processes.append(self)
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", Recorded)
+    model = Noisy((8, 8, 1))
+    model.table.assign(tf.fill(model.table.shape, 7e4))
+    with pytest.raises(InputError, match="export in full precision"):
+        zoo.export(model, tmp_path / "exported", half=True)
+    [process] = processes
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_a_clean_process_that_is_killed_is_an_error(tmp_path, monkeypatch):
+    program = tmp_path / "killed.py"
+    program.write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    monkeypatch.setattr(clean_process, "__file__", str(program))
+    with pytest.raises(ArtefactError, match="was discarded: exit code -9"):
+        zoo.export(Noisy((8, 8, 1)), tmp_path / "exported")
+    assert not (tmp_path / "exported").exists()
+
+
+def test_the_float32_policy_ends_with_its_scope():
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        with contextlib.suppress(KeyError), float32_policy():
+            assert keras.layers.Dense(1).compute_dtype == "float32"
+            raise KeyError
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+class Stateful(Noisy):
+    """Noisy whose samples are others at every call, but the same in every fresh process."""
+
+    def sample(self, num_samples, seed, labels=None, first=0):
+        return tf.round(tf.random.uniform((num_samples, *self.shape)))
+
+
+def test_a_saved_model_that_gives_something_else_is_not_kept(tmp_path):
+    with pytest.raises(ArtefactError, match="was discarded: sample differs in") as caught:
+        zoo.export(Stateful((8, 8, 1)), tmp_path / "parent" / "exported")
+    assert "\n" not in str(caught.value)
+    assert not [*tmp_path.rglob("*exported*")]

@@ -1,0 +1,1 @@
+"""SavedModels: writing, checking, finding and loading them."""

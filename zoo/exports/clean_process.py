@@ -1,0 +1,105 @@
+"""Checks a SavedModel in a process without zoo and Keras.
+
+    printf %s FOLDER | python -P clean_process.py [ENDPOINT …]
+
+Compares its outputs with golden.npz and prints one JSON object: the milliseconds per image in a
+batch of 64. Exits with 1 and one line on stderr if an output differs. The endpoints that are named
+draw random data. It imports TensorFlow before it reads which folder to check, so that it can be
+started before there is one.
+"""
+
+import json
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+BATCH = 64  # images per call whose time is measured
+CALLS, SECONDS = 2, 0.5  # the fewest calls, and the shortest time of all
+
+
+def main(draws):
+    """Compares every output of golden.npz; returns a message if one differs, or None.
+
+    Args:
+      draws: names of the endpoints whose outputs are rounded random data.
+    """
+    sys.modules["zoo"] = sys.modules["keras"] = None
+    import numpy as np
+    import tensorflow as tf
+
+    folder = Path(os.fsdecode(sys.stdin.buffer.read()))
+    model = tf.saved_model.load(str(folder))
+    with np.load(folder / "golden.npz") as file:
+        golden = {tuple(key.split("/")): file[key] for key in file}
+    for name in sorted({name for name, _ in golden}):
+        arguments = {
+            key: tf.constant(value)
+            for (endpoint, key), value in golden.items()
+            if endpoint == name and key != "output"
+        }
+        # Twice: an endpoint with a state repeats the golden values in a fresh process, once.
+        for _ in range(2):
+            output = next(iter(model.signatures[name](**arguments).values())).numpy()
+            if problem := difference(name, golden[name, "output"], output, name in draws):
+                return problem
+    sample = model.signatures["sample"]
+    labelled = "labels" in sample.structured_input_signature[1]
+
+    def draw(n, seed):
+        arguments = {"num_samples": n, "seed": [0, seed], "first": 0}
+        if labelled:
+            arguments["labels"] = [0] * n
+        output = sample(**{k: tf.constant(v, tf.int32) for k, v in arguments.items()})
+        return next(iter(output.values())).numpy()
+
+    milliseconds, _ = time_per_image(draw, BATCH)
+    print(json.dumps({"ms_per_image": round(milliseconds, 3)}))
+    return None
+
+
+def difference(name, expected, output, draws):
+    """Returns how an output differs from the golden one, or None if it does not.
+
+    Rounding a random draw can turn a difference in the last bit into another value: one value in
+    1,000 may differ where `draws` is true.
+    """
+    import numpy as np
+
+    if output.shape != expected.shape or output.dtype != expected.dtype:
+        return f"{name} returns {output.dtype}{output.shape}, not {expected.dtype}{expected.shape}"
+    off = ~np.isclose(output, expected, rtol=1e-4, atol=1e-5)
+    allowed = 1e-3 if draws else 0.0
+    if off.mean() > allowed:
+        return f"{name} differs in {off.sum()} of {off.size} values from the exported model"
+    return None
+
+
+def time_per_image(sample, n):
+    """Measures the time that an image takes to sample.
+
+    Args:
+      sample: function of (n, seed) that returns an array of n images.
+      n: int; number of images per call.
+
+    Returns:
+      (milliseconds per image, standard error), both float: means over two or more calls that take
+      half a second or more. The first call also plans the computation, so it is not counted unless
+      it is so long that this does not matter.
+    """
+    times = []
+    planned = False
+    while len(times) < CALLS or sum(times) < SECONDS:
+        start = time.perf_counter()
+        sample(n, len(times))
+        seconds = time.perf_counter() - start
+        if planned or seconds > SECONDS:
+            times.append(seconds)
+        planned = True
+    milliseconds = [1000.0 * t / n for t in times]
+    return statistics.mean(milliseconds), statistics.stdev(milliseconds) / len(times) ** 0.5
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,121 @@
+"""Finds SavedModels by name, path or run, without importing TensorFlow or a plugin."""
+
+import importlib.util
+import os
+import re
+import shlex
+from pathlib import Path
+
+from zoo import registry
+from zoo.errors import InputError, did_you_mean
+from zoo.exports.cards import CARD, read_card
+from zoo.registry.entry_points import PACKAGE, Entry, plugins_disabled
+
+__all__ = ["find", "is_name", "pretrained", "shipped"]
+
+
+def find(name: str | Path) -> Path:
+    """Returns the folder of a SavedModel.
+
+    Args:
+      name: name of a pretrained model, or path of a SavedModel or run. The name is a tag, as
+        "vae-mnist_binary", or the name of a model, `name` or `package:name`, which means the
+        pretrained model for the data set in its recipe.
+
+    Raises:
+      InputError: if there is no such SavedModel.
+      ArtefactError: if the card of a pretrained model is damaged.
+    """
+    if is_name(name):
+        return _find_pretrained(name)
+    path = Path(name)
+    for folder in (path, path / "saved_model"):
+        if (folder / CARD).is_file():
+            return folder
+    if (path / "run.json").is_file():
+        command = shlex.join(["zoo", "export", str(path)])
+        raise InputError(f"{path} has no SavedModel yet. Finish the training, or run: {command}")
+    problem = "is neither a run nor a SavedModel" if path.exists() else "does not exist"
+    raise InputError(f"{name} {problem}. List runs with: zoo runs")
+
+
+def is_name(name: str | Path) -> bool:
+    """Returns whether this is the name of a pretrained model, and not a path."""
+    return isinstance(name, str) and not {os.sep, "/"} & set(name)
+
+
+def pretrained(models: dict[str, Entry] | None = None) -> dict[Entry, dict[str, Path]]:
+    """Finds the pretrained models of all packages, without importing any.
+
+    A package has them in its folder saved_models, as <name of the entry point>-<data set>. Both may
+    contain dashes: a folder belongs to the longest name that it begins with.
+
+    Args:
+      models: the result of `registry.models`; by default it is computed.
+
+    Returns:
+      A dict from `Entry` to a dict from tag to the folder of the SavedModel. A tag is the shortest
+      name of the model and the data set: "vae-mnist_binary".
+    """
+    models = registry.models() if models is None else models
+    tags, seen = {}, set()
+    for name, entry in sorted(models.items(), key=lambda item: len(item[1].name), reverse=True):
+        cards = {
+            card
+            for folder in _saved_models(entry)
+            for card in folder.glob(f"{entry.name}-*/{CARD}")
+            if card.parent.name.isprintable()
+        }
+        for card in sorted(cards - seen):
+            suffix = card.parent.name.removeprefix(entry.name)
+            tags.setdefault(entry, {})[name + suffix] = card.parent
+        seen |= cards
+    return tags
+
+
+def shipped() -> Path:
+    """Returns the folder of the pretrained models in zoo's own package."""
+    package = Path(__file__).parents[1]
+    folder = package / "saved_models"  # in a wheel; in a checkout it is beside the package
+    return folder if folder.is_dir() else package.parent / "saved_models"
+
+
+def _find_pretrained(name):
+    """Returns the folder of a pretrained model; as `find`."""
+    models, tags, folders = registry.models(), {}, {}
+    for entry, by_tag in pretrained(models).items():
+        tags |= by_tag
+        folders |= {f"{entry.package}:{folder.name}": folder for folder in by_tag.values()}
+    folders |= tags
+    if name in folders:
+        return folders[name]
+    candidates = [tag for tag in folders if tag.startswith(f"{name}-")]
+    for tag in candidates:
+        if tag == f"{name}-{read_card(folders[tag]).get('default_data')}":
+            return folders[tag]
+    if name in models and not candidates:
+        raise InputError(
+            f"No pretrained weights for {name}. Train them with: zoo train {name}. Then give the"
+            " folder of the run, which `zoo runs` lists."
+        )
+    if name not in models and any(entry.name == name for entry in models.values()):
+        registry.find(name)  # raises, because the name is ambiguous
+    if candidates:
+        hint = f" Choose one of {', '.join(sorted(candidates))}."
+    else:
+        hint = did_you_mean(name, {*models, *folders})
+        hint += f" Pretrained: {', '.join(sorted(tags)) or 'none'}."
+    if disabled := plugins_disabled():
+        hint += f" {disabled}"
+    folder = shlex.quote(f"./{name}")
+    raise InputError(f"Unknown pretrained model {name!r}.{hint} To name a folder, write {folder}")
+
+
+def _saved_models(entry):
+    """Returns the folders that may contain the pretrained models of a model's package."""
+    if entry.problem:
+        return []
+    if entry.package == PACKAGE:
+        return [shipped()]
+    spec = importlib.util.find_spec(re.split("[.:]", entry.value)[0])
+    return [Path(folder, "saved_models") for folder in spec.submodule_search_locations or ()]

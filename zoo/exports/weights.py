@@ -1,0 +1,171 @@
+"""Reads stored weights into live Keras models.
+
+Weights are read as tensors. No SavedModel is loaded or run.
+"""
+
+import logging
+import os
+from pathlib import Path
+
+import tensorflow as tf
+from tensorflow.core.protobuf import trackable_object_graph_pb2
+
+from zoo import registry, storage
+from zoo.errors import ArtefactError, InputError
+from zoo.exports.cards import CARD, read_card, weight_names
+from zoo.model import GenerativeModel
+
+__all__ = ["create", "restore_checkpoint", "restore_saved_model"]
+
+VARIABLES = "variables"  # in the folder of a checkpoint or of a SavedModel
+
+_log = logging.getLogger("zoo")
+
+
+def restore_saved_model(folder: Path, cls: type[GenerativeModel] | None = None) -> GenerativeModel:
+    """Returns a live Keras model with the weights of a SavedModel.
+
+    Args:
+      folder: path of the SavedModel.
+      cls: as in `zoo.restore`, which says what is raised.
+    """
+    card = read_card(folder)
+    if card.get("kind") == "features":
+        raise InputError(f"A classifier cannot be restored. Received: {folder}")
+    storage.verify(folder, seal=CARD)
+    name = card.get("model")
+    if cls is None and (name is None or registry.find(name).package is None):
+        raise InputError(
+            f"{folder} names no installed model: pass its class, zoo.restore(…, cls=CLASS)."
+            f" Received: {name}"
+        )
+    if "tensors" not in card:
+        raise ArtefactError(f"{folder / CARD} does not list the weights: export the model again.")
+    model = create(name, card["options"], cls)
+    with storage.literal_path(folder) as path:
+        reader = tf.train.load_checkpoint(str(path / VARIABLES / VARIABLES))
+        _assign(model, reader, _keys(reader, "used"), card["tensors"], folder)
+    return model
+
+
+def restore_checkpoint(model: GenerativeModel, folder: str | os.PathLike) -> None:
+    """Gives a model the weights, and the step, of a checkpoint of a run.
+
+    Args:
+      model: created with the options of the run. It may be compiled or not: optimizers are not
+        restored.
+      folder: path of the checkpoint.
+
+    Raises:
+      ArtefactError: if the weights are not those of the model.
+    """
+    with storage.literal_path(folder) as path:
+        reader = tf.train.load_checkpoint(str(path / VARIABLES))
+        keys, shapes = _keys(reader, "weights"), reader.get_variable_to_shape_map()
+        names = weight_names(model)
+        if len(keys) != len(names):
+            raise ArtefactError(
+                f"{folder} does not fit {type(model).__name__}: it stores {len(keys)} weights,"
+                f" and the model has {len(names)}."
+            )
+        tensors = {
+            name: {"shape": shapes[key], "variable": k}
+            for k, (name, key) in enumerate(zip(names, keys, strict=True))
+        }
+        _assign(model, reader, keys, tensors, folder)
+
+
+def create(name, options, cls=None):
+    """Creates the model of a card or of a run, of the registry or of a class that is given."""
+    if cls is None:
+        try:
+            return registry.create(name, **options)
+        except InputError as error:
+            raise InputError(f"{error} To pass a class: zoo.restore(…, cls=CLASS)") from error
+    try:
+        return cls(**options)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{cls.__name__} does not take the stored options: {error}") from error
+
+
+def _keys(reader, attribute):
+    """Returns the keys, in a checkpoint, of the variables in a list that is an attribute."""
+    graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(
+        reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH")
+    )
+
+    def children(node):
+        return {child.local_name: graph.nodes[child.node_id] for child in node.children}
+
+    variables = children(children(graph.nodes[0])[attribute])
+    return [variables[str(k)].attributes[0].checkpoint_key for k in range(len(variables))]
+
+
+def _assign(model, reader, keys, tensors, source):
+    """Gives a model the tensors of a checkpoint, after it has checked all of them.
+
+    Args:
+      model: GenerativeModel.
+      reader: of the checkpoint.
+      keys: list of str, what "variable" is an index of.
+      tensors: as in a card.
+      source: Path, for messages.
+
+    Raises:
+      ArtefactError: if names, shapes or dtypes are not those of the model.
+    """
+    weights = dict(zip(weight_names(model), model.weights, strict=True))
+    try:
+        problems = [f"{name} is missing" for name in weights if name not in tensors]
+        for name, entry in tensors.items():
+            if name not in weights:
+                problems.append(f"{name} is not a weight of the model")
+            else:
+                problems += _differences(name, weights[name], entry, reader, keys)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise ArtefactError(f"{source / CARD} is damaged: tensors: {error!r}.") from None
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise ArtefactError(
+            f"{source} does not fit {type(model).__name__}: {'; '.join(problems[:3])}{more}."
+        )
+    for name, weight in weights.items():
+        if "variable" in (entry := tensors[name]):
+            value = reader.get_tensor(keys[entry["variable"]])
+            if "offset" in entry:
+                value = value[entry["offset"] :][: weight.shape.num_elements()]
+            weight.assign(value.reshape(weight.shape))
+    counters = (model.run_seed, model.step)
+    if absent := [
+        name
+        for name, weight in weights.items()
+        if "variable" not in tensors[name] and not any(weight is counter for counter in counters)
+    ]:
+        _log.warning(
+            "%s does not store %d weights of %s, which keep their initial values: %s",
+            source,
+            len(absent),
+            type(model).__name__,
+            ", ".join(absent),
+        )
+
+
+def _differences(name, weight, entry, reader, keys):
+    """Yields how the entry of a card, and what it refers to, differ from a weight of the model."""
+    shape = list(weight.shape)
+    if entry["shape"] != shape:
+        yield f"{name} has the shape {entry['shape']}, not {shape}"
+    elif "variable" in entry:
+        key = keys[entry["variable"]]
+        stored = reader.get_variable_to_shape_map()[key]
+        dtype = reader.get_variable_to_dtype_map()[key]
+        if "offset" in entry:
+            end = entry["offset"] + weight.shape.num_elements()
+            fits = len(stored) == 1 and 0 <= entry["offset"] <= end <= stored[0]
+        else:
+            fits = stored == shape
+        if not fits:
+            yield f"{name} is stored in the shape {stored}, not {shape}"
+        expected = tf.as_dtype(weight.dtype)
+        if dtype != expected and not (dtype.is_floating and expected.is_floating):
+            yield f"{name} is stored as {dtype.name}, not {expected.name}"
