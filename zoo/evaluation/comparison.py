@@ -1,118 +1,196 @@
-"""Scores of several models beside each other, where they compare, and why where they do not."""
+"""Compares models by the scores in their cards, without importing TensorFlow."""
 
+import dataclasses
 import math
+import shlex
 
-import numpy as np
+from zoo.errors import InputError
+from zoo.evaluation import inputs
+from zoo.evaluation.metrics import find_metric
+from zoo.evaluation.scores import PARTS, format_score
+from zoo.exports import cards
 
-from zoo.evaluation.scores import LIKELIHOOD_METRICS, PARTS
+__all__ = ["Comparison", "compare", "differences", "match", "winners"]
 
-__all__ = ["compare", "differences", "quantity", "winners"]
-
-# Not of ms_per_image, which is of a machine, nor of what is raised at the cost of another score:
-# precision, recall, density, diversity, authenticity.
-HIGHER = {*LIKELIHOOD_METRICS, "classifier_score", "coverage", "psnr", "ssim"}
-LOWER = {"frechet_distance", "kernel_distance"}
-SURE = 2.0  # standard errors of a difference
-NAMED = {"dataset": "fingerprint", "trained_on": "trained_on_fingerprint"}
-TOLD = {fingerprint: name for name, fingerprint in NAMED.items()}  # by names, if they differ
-
-
-def quantity(score):
-    """Returns what a score is a number of: the likelihood and its bounds are of one thing."""
-    return "likelihood" if score["metric"] in LIKELIHOOD_METRICS else score["metric"]
+SIGNIFICANT = 2.0  # standard errors of a difference
+NAMES = {"dataset": "fingerprint", "trained_on": "trained_on_fingerprint"}
+FINGERPRINTS = {fingerprint: name for name, fingerprint in NAMES.items()}
 
 
-def compare(scores):
-    """Puts scores of equal protocols beside each other.
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Scores of models side by side; `str` and `print` show a table.
 
     Args:
-      scores: dict from the name of a model to its list of scores; two models or more.
+      names: names of the models.
+      rows: dicts from the names of two or more models to their scores, which have one metric and
+        one protocol.
+      reasons: sentences that say which scores are not comparable, and why.
+    """
+
+    names: list[str]
+    rows: list[dict[str, dict]]
+    reasons: list[str]
+
+    def table(self) -> list[tuple[str, ...]]:
+        """Returns the header and the rows as text; * marks the best models."""
+        table = [("METRIC", *self.names, "REAL", "ON")]
+        for row in self.rows:
+            best = winners(row)
+            columns = {name: format_score(score) for name, score in row.items()}
+            metric, _, real, on = next(iter(columns.values()))
+            values = [
+                columns[name][1] + (" *" if name in best else "") if name in row else "-"
+                for name in self.names
+            ]
+            table.append((metric, *values, real, on))
+        return table
+
+    def __str__(self):
+        table = self.table() if self.rows else []
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = [
+            "  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
+            for row in table
+        ]
+        return "\n".join([*lines, *self.reasons])
+
+
+def compare(*models) -> Comparison:
+    """Compares models by the scores in their cards.
+
+        print(zoo.compare("pixelcnn", "pixelrnn"))
+
+    Args:
+      *models: two or more, each the name of a pretrained model, the path of an export or run, a
+        `Run` or a SavedModel.
 
     Returns:
-      (rows, reasons): each row a dict from the names of two models or more to their scores, of one
-      metric and protocol; and a str for all quantities that a model has, is in no row of, and does
-      not share with another for the same reason.
+      Comparison.
+
+    Raises:
+      InputError: if there are fewer than two models, one is unknown, or one has no scores.
+      ArtefactError: if a card is damaged.
+    """
+    folders = {}
+    for model in models:
+        folder = inputs.find_folder(model)
+        folders[str(getattr(model, "folder", model))] = folder
+    if len(folders) < 2:
+        received = " ".join(folders) or "none"
+        raise InputError(f"Comparing requires two or more models. Received: {received}")
+    scores = {name: cards.read_card(folder)["scores"] for name, folder in folders.items()}
+    for name, found in scores.items():
+        if not found:
+            command = f"zoo evaluate {shlex.quote(name)}"
+            raise InputError(f"{name} has no scores. Compute them with: {command}")
+    return Comparison([*scores], *match(scores))
+
+
+def match(scores):
+    """Finds the scores that have equal protocols.
+
+    Args:
+      scores: dict from names of two or more models to their lists of scores.
+
+    Returns:
+      (rows, reasons), as of `Comparison`.
     """
     rows, reasons = [], {}
-    for of in dict.fromkeys(quantity(s) for some in scores.values() for s in some):
-        have = {name: [s for s in some if quantity(s) == of] for name, some in scores.items()}
-        have = {name: some for name, some in have.items() if some}
-        alike = []
-        for name, some in have.items():
+    for quantity in dict.fromkeys(_quantity(s) for some in scores.values() for s in some):
+        by_name = {
+            name: [s for s in some if _quantity(s) == quantity] for name, some in scores.items()
+        }
+        by_name = {name: some for name, some in by_name.items() if some}
+        candidates = []
+        for name, some in by_name.items():
             for score in some:
-                row = next((r for r in alike if not differences(score, *r.values())), None)
+                row = next((r for r in candidates if not differences(score, *r.values())), None)
                 if row is None:
-                    alike.append({name: score})
+                    candidates.append({name: score})
                 else:
                     row[name] = score
-        shared = [row for row in alike if len(row) > 1]
+        shared = [row for row in candidates if len(row) > 1]
         rows += shared
-        alone = [name for name in have if not any(name in row for row in shared)]
-        told = set()
-        for name in alone if len(have) > 1 else ():
-            other, parts = _nearest(name, have)
-            if (other, name) not in told:
-                told.add((name, other))
-                reasons.setdefault((name, other, parts), []).append(of)
+        alone = [name for name in by_name if not any(name in row for row in shared)]
+        pairs = set()
+        for name in alone if len(by_name) > 1 else ():
+            other, parts = _nearest(name, by_name)
+            if (other, name) not in pairs:
+                pairs.add((name, other))
+                reasons.setdefault((name, other, parts), []).append(quantity)
     return rows, [
-        f"{', '.join(quantities)} of {name} and {other} not compared: they differ in {parts}."
+        f"{', '.join(quantities)} of {name} and {other} not comparable: they differ in {parts}."
         for (name, other, parts), quantities in reasons.items()
     ]
 
 
 def differences(*scores):
-    """Finds which parts of the protocols of scores differ.
+    """Finds the parts in which the protocols of scores differ.
 
     Returns:
-      dict from the name of a part to the list of what each score has there.
+      dict from the name of a part to the list of its values in the scores.
     """
     parts = [{"metric": s["metric"], **s["protocol"]} for s in scores]
-    found = {key: [part.get(key) for part in parts] for key in {k: 0 for p in parts for k in p}}
-    found = {key: values for key, values in found.items() if values.count(values[0]) < len(values)}
-    # A data set is what its fingerprint says: its name, as of a folder, may change.
-    return {key: values for key, values in found.items() if NAMED.get(key, key) in found}
+    values = {key: [part.get(key) for part in parts] for key in {k: 0 for p in parts for k in p}}
+    differ = {key: v for key, v in values.items() if v.count(v[0]) < len(v)}
+    # The fingerprint identifies a data set: its name, such as that of a folder, may change.
+    return {key: values for key, values in differ.items() if NAMES.get(key, key) in differ}
 
 
 def winners(row):
-    """Returns the names of the models in a row that none is better than beyond the errors.
+    """Returns the names of the models in a row that are best within the standard errors.
 
-    Empty where more of the metric is neither better nor worse, and where all are equally good.
+    Empty if the metric has no better direction, or if all models are equally good.
     """
-    metric = next(iter(row.values()))["metric"]
-    sign = 1.0 if metric in HIGHER else -1.0 if metric in LOWER else None
-    if sign is None or any(score.get("exact") for score in row.values()):
-        return set()  # a PSNR without the exact images is of other images for each model
-    # No mean is that of an impossible image.
+    better = find_metric(next(iter(row.values()))["metric"]).better
+    if not better or any(score.get("exact") for score in row.values()):
+        return set()  # a PSNR without the exact images is of different images for each model
+    sign = 1.0 if better == "higher" else -1.0
+    # None is the mean of a model that gives an image probability 0.
     values = {n: -math.inf if s["value"] is None else sign * s["value"] for n, s in row.items()}
     best = max(values, key=values.get)
     if values[best] == -math.inf:
         return set()
-    found = {
+    equals = {
         name
         for name, value in values.items()
-        if name == best or values[best] - value <= SURE * _error(row[best], row[name])
+        if name == best or values[best] - value <= SIGNIFICANT * _error(row[best], row[name])
     }
-    return found if len(found) < len(row) else set()
+    return equals if len(equals) < len(row) else set()
+
+
+def _quantity(score):
+    metric = find_metric(score["metric"])
+    return metric.quantity or metric.name
 
 
 def _error(a, b):
-    """Returns the standard error of the difference of two scores: of the same images by parts."""
+    """Returns the standard error of the difference of two scores, from the same images by parts."""
     if "parts" in a and "parts" in b:
-        return float(np.std(np.subtract(a["parts"], b["parts"]), ddof=1) / math.sqrt(PARTS))
+        parts = [x - y for x, y in zip(a["parts"], b["parts"], strict=True)]
+        mean = math.fsum(parts) / PARTS
+        variance = math.fsum((part - mean) ** 2 for part in parts) / (PARTS - 1)
+        return math.sqrt(variance / PARTS)
     return math.hypot(*(score["standard_error"] or 0.0 for score in (a, b)))
 
 
-def _nearest(name, have):
-    """Finds the model with the score nearest to one of a model, and says in what they differ."""
+def _nearest(name, by_name):
+    """Returns the model with the score most like one of a model, and the parts that differ."""
     nearest, other = min(
         (
             (differences(x, y), other)
-            for x in have[name]
-            for other in have
-            for y in have[other]
+            for x in by_name[name]
+            for other in by_name
+            for y in by_name[other]
             if other != name
         ),
-        key=lambda found: len(found[0]),
+        key=lambda pair: len(pair[0]),
     )
-    parts = [f"{k} ({u} | {v})" for k, (u, v) in nearest.items() if TOLD.get(k) not in nearest]
+    # A fingerprint is not shown beside the names that differ.
+    parts = [
+        f"{key} ({u} | {v})"
+        for key, (u, v) in nearest.items()
+        if FINGERPRINTS.get(key) not in nearest
+    ]
     return other, ", ".join(parts)

@@ -1,16 +1,19 @@
-"""Features of images: the penultimate layer of a small classifier, trained for their data set.
+"""Features of images: the penultimate layer of a small classifier, trained per data set.
 
-saved_model.pb, variables/   x -> features, logits, with TensorFlow alone
-card.json                    what it is, the data sets it serves, its accuracy, sha256 of each file
+saved_model.pb, variables/   x -> features, logits; requires TensorFlow only
+card.json                    metadata, supported data sets, accuracy, sha256 of each file
 
-The classifier sees images shifted by up to two pixels and, of grey images, half as draws from
-Bernoulli(grey), so that one serves a data set and its binary forms. Its labels are not smoothed:
-that draws the features of a class together (Müller, Kornblith and Hinton, When does label smoothing
-help?, NeurIPS 2019), and with them the differences that recall and coverage are to see.
+Training images are shifted by up to two pixels. Half of the grey ones are drawn from
+Bernoulli(grey), so that one classifier serves a data set and its binary forms. Labels are not
+smoothed, because smoothing contracts the features of a class (Müller, Kornblith and Hinton, When
+does label smoothing help?, NeurIPS 2019) and hides differences that recall and coverage measure.
 """
 
+import contextlib
 import hashlib
+import logging
 import math
+import shlex
 import time
 from pathlib import Path
 
@@ -18,12 +21,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoo import checkpoints, random, registry, saving
+from zoo import random, storage
 from zoo.environment import device, versions
-from zoo.errors import ArtefactError, InputError, TrainingError
+from zoo.errors import ArtefactError, InputError, TrainingError, UndefinedError
 from zoo.evaluation.scores import score
+from zoo.exports import cards, export, pretrained
+from zoo.progress import Bars
 
-__all__ = ["Extractor", "find", "train"]
+__all__ = ["Extractor", "find", "load", "train"]
 
 KIND = "features"
 FEATURES = 64
@@ -37,37 +42,41 @@ SERVES = {"mnist": ("mnist", "mnist_binary", "binarized_mnist")}  # what else ar
 
 _SHIFTS, _DRAWS = 0, 1  # what a seed is used for
 
+log = logging.getLogger("zoo")
 
-def train(data, folder, epochs=EPOCHS, seed=0, command=None, say=print):
-    """Trains a classifier and keeps it as a sealed SavedModel.
+
+def train(data, folder, epochs=EPOCHS, seed=0, command=None, progress=None):
+    """Trains a classifier and writes it as a sealed SavedModel.
+
+    Logs the accuracy on the validation images after each epoch, and on the test images at the end.
 
     Args:
       data: (train, validation, test) as of `zoo.load_dataset`, with labels.
       folder: path that must not exist.
       epochs: int; passes over the training data.
-      seed: int; decides the first weights, the order of the data and what is drawn. It becomes the
-        global seed of Keras.
-      command: str, what the user typed: kept in the card.
-      say: function of a str, told the accuracy on the validation images after each epoch, and on
-        the test images at the end.
+      seed: int; for the initial weights, the order of the data and all random numbers. It becomes
+        the global seed of Keras.
+      command: str, the command line that the user typed, for the card.
+      progress: zoo.progress.Progress, whose parts are steps. Default: bars on a terminal and in a
+        notebook.
 
     Returns:
       Path of the folder.
 
     Raises:
-      InputError: if a split has no labels, or there is one class alone, or the folder exists or
-        cannot be made.
-      TrainingError: if the loss is not finite, or the labels are told apart no better than by
-        chance; nothing is left.
+      InputError: if a split has no labels, there is only one class, or the folder exists or cannot
+        be created.
+      TrainingError: if the loss is not finite, or the accuracy is not above that of the most
+        frequent class; nothing is written.
     """
     training, validation, test = data
     if training.num_classes < 2:
-        found = "one class alone" if training.num_classes else "no labels"
+        received = "one class" if training.num_classes else "no labels"
         raise InputError(
-            "Expected labels of two classes or more, because features are what tells classes apart."
-            f" Received: {training.name} with {found}"
+            "A classifier requires labels of two or more classes."
+            f" Received: {training.name} with {received}"
         )
-    folder = saving.new_folder(folder)
+    folder = export.new_folder(folder)
     # Made here, so that a split without labels is refused before training.
     validated, tested = (x.batches(BATCH_SIZE, labels=True) for x in (validation, test))
     keras.utils.set_random_seed(seed)
@@ -84,7 +93,7 @@ def train(data, folder, epochs=EPOCHS, seed=0, command=None, say=print):
     )
     # `write` fills in what is known only once the classifier is trained and saved.
     record = {
-        "schema": saving.SCHEMA,
+        "schema": cards.SCHEMA,
         "kind": KIND,
         "serves": SERVES.get(training.source["name"], (training.source["name"],)),
         "recipe": {
@@ -105,17 +114,17 @@ def train(data, folder, epochs=EPOCHS, seed=0, command=None, say=print):
         "features": FEATURES,
         "parameters": network.count_params(),
     }
-    say(
-        f"A classifier of {record['parameters']:,} parameters: {epochs} epochs of {steps:,} steps"
-        f" of {batch_size} images."
+    log.info(
+        f"classifier: {record['parameters']:,} parameters, {epochs} epochs of {steps:,} steps of"
+        f" {batch_size} images"
     )
 
-    def tell(epoch, logs):
+    def report(epoch, logs):
         if not math.isfinite(logs["loss"]):
             raise TrainingError(
-                f"The loss is {logs['loss']} in epoch {epoch + 1}. Nothing is kept."
+                f"The loss is {logs['loss']} in epoch {epoch + 1}. Nothing was written."
             )
-        say(f"epoch {epoch + 1}/{epochs}  validation accuracy {logs['val_accuracy']:.2%}")
+        log.info(f"epoch {epoch + 1}/{epochs}  validation accuracy {logs['val_accuracy']:.2%}")
 
     def write(aside):
         started = time.monotonic()
@@ -124,7 +133,11 @@ def train(data, folder, epochs=EPOCHS, seed=0, command=None, say=print):
             validation_data=validated,
             epochs=epochs,
             steps_per_epoch=steps,
-            callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=tell)],
+            callbacks=[
+                keras.callbacks.LambdaCallback(
+                    on_epoch_end=report, on_train_batch_end=lambda batch, logs: progress.advance()
+                )
+            ],
             shuffle=False,
             verbose=0,
         )
@@ -132,10 +145,12 @@ def train(data, folder, epochs=EPOCHS, seed=0, command=None, say=print):
         _save(network, aside)
         record["scores"] = _accuracies(aside, test, tested)
 
-    saving.commit(folder, write, record)
+    with contextlib.nullcontext(progress) if progress else Bars() as progress:
+        progress.start(epochs * steps, "training")
+        export.commit_with_card(folder, write, record)
     for accuracy in record["scores"]:
         protocol = accuracy["protocol"]
-        say(
+        log.info(
             f"test accuracy {accuracy['value']:.2%} +- {accuracy['standard_error']:.2%}"
             f" on {protocol['count']:,} images {protocol['images']}"
         )
@@ -156,69 +171,91 @@ class Extractor:
 
     Raises:
       InputError: if there is none.
-      ArtefactError: if it is damaged, or something else than a classifier.
+      ArtefactError: if it is damaged, or not a classifier.
     """
 
     def __init__(self, folder):
         folder = Path(folder).absolute()
-        advice = "`zoo features train DATA` makes one"
-        if not (folder / saving.CARD).is_file():
-            raise InputError(
-                f"Expected a classifier with a {saving.CARD}: {advice}. Received: {folder}"
-            )
-        kind = saving.read_card(folder).get("kind")
+        advice = "Train one with: zoo features train DATA."
+        if not (folder / cards.CARD).is_file():
+            raise InputError(f"Expected the folder of a classifier. {advice} Received: {folder}")
+        kind = cards.read_card(folder).get("kind")
         if kind != KIND:
             raise ArtefactError(
-                f"Expected a classifier, of kind {KIND!r}: {advice}. Received: {folder} of {kind=}"
+                f"Expected a classifier, of kind {KIND!r}. {advice} Received: {folder} of {kind=}"
             )
         self.name = folder.name
-        self.card = checkpoints.verify(folder, seal=saving.CARD)
+        self.card = storage.verify(folder, seal=cards.CARD)
         lines = [f"{sha256}  {name}\n" for name, sha256 in sorted(self.card["files"].items())]
         self.sha256 = hashlib.sha256("".join(lines).encode()).hexdigest()
-        self._loaded = tf.saved_model.load(str(folder))
+        with storage.literal_path(folder) as path:
+            self._loaded = tf.saved_model.load(str(path))
 
     def __call__(self, x):
-        """Computes the features of images, and what they are classified by.
+        """Computes the features and the class logits of images.
 
         Args:
-          x: float32 [n, *shape] in [0, 1], a batch of one image or more.
+          x: float32 [n, *shape] in [0, 1], with n of 1 or more.
 
         Returns:
           (features float32 [n, 64], logits float32 [n, num_classes]), arrays.
 
         Raises:
-          InputError: if x is not that.
+          InputError: if the shape or the range of x is wrong.
         """
         x, shape = np.asarray(x), tuple(self.card["shape"])
         if x.shape[1:] != shape or not len(x) or not (x.min() >= 0 and x.max() <= 1):
-            came = f"shape {x.shape}"
+            received = f"shape {x.shape}"
             if x.size:
-                came += f" from {x.min():g} to {x.max():g}"
+                received += f" from {x.min():g} to {x.max():g}"
             raise InputError(
-                f"Expected images of shape (n, {', '.join(map(str, shape))}) from 0 to 1, as"
-                f" {self.name} was made for. Received: {came}"
+                f"{self.name} requires images of shape (n, {', '.join(map(str, shape))}) from 0 to"
+                f" 1. Received: {received}"
             )
         outputs = self._loaded.signatures["extract"](x=tf.constant(x, tf.float32))
         return outputs["features"].numpy(), outputs["logits"].numpy()
 
 
 def find(split):
-    """Finds the classifier that came with zoo for a data set.
+    """Returns the path of the classifier that zoo includes for a data set, or None.
+
+    Args:
+      split: zoo.datasets.Split, of the image shape of the classifier.
+
+    Raises:
+      ArtefactError: if a card is damaged.
+    """
+    for path in sorted(pretrained.shipped().glob(f"features-*/{cards.CARD}")):
+        card = cards.read_card(path.parent)
+        if split.source["name"] in card["serves"] and split.shape == tuple(card["shape"]):
+            return path.parent
+    return None
+
+
+def load(split):
+    """Loads the classifier that zoo includes for a data set.
 
     Args:
       split: zoo.datasets.Split.
 
     Returns:
-      Path of its folder, or None: one serves images of its shape alone.
+      Extractor.
 
     Raises:
-      ArtefactError: if a card is damaged.
+      UndefinedError: if there is none.
+      ArtefactError: if it is damaged.
     """
-    for path in sorted(registry.shipped().glob(f"features-*/{saving.CARD}")):
-        card = saving.read_card(path.parent)
-        if split.source["name"] in card["serves"] and split.shape == tuple(card["shape"]):
-            return path.parent
-    return None
+    if folder := find(split):
+        return Extractor(folder)
+    advice = "It has no labels to train one."
+    if split.num_classes > 1:
+        size = f" --size {split.source['size']}" if split.source["size"] else ""
+        data = shlex.quote(split.source["name"])
+        advice = f"Train one with `zoo features train {data}{size}`, then add --features DIR."
+    raise UndefinedError(
+        f"Metric 'samples' is not defined for {split.name}, because zoo includes no classifier for"
+        f" it. {advice}"
+    )
 
 
 def _network(shape, num_classes):
@@ -229,9 +266,7 @@ def _network(shape, num_classes):
     poolings = 0
     while min(shape[:2]) >> poolings > SMALLEST:
         poolings += 1
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
+    with export.float32_policy():
         layers = [keras.Input(shape)]
         for k in range(poolings + 1):
             width = WIDTHS[min(k, len(WIDTHS) - 1)]
@@ -247,8 +282,6 @@ def _network(shape, num_classes):
             keras.layers.Dense(num_classes),
         ]
         return keras.Sequential(layers)
-    finally:
-        keras.config.set_dtype_policy(policy)
 
 
 def _stream(training, batch_size, seed):
@@ -301,7 +334,7 @@ def _save(network, folder):
         input_signature=[tf.TensorSpec(network.inputs[0].shape, tf.float32, "x")],
         autograph=False,
     ).get_concrete_function()
-    saving.store({"extract": extract}, folder)
+    export.save_functions({"extract": extract}, folder, [w.value for w in network.weights])
 
 
 def _accuracies(folder, test, batches):
@@ -310,7 +343,9 @@ def _accuracies(folder, test, batches):
     Raises:
       TrainingError: if it is no better than to name the most frequent class.
     """
-    extract = tf.saved_model.load(str(folder)).signatures["extract"]
+    with storage.literal_path(folder) as path:
+        loaded = tf.saved_model.load(str(path))
+    extract = loaded.signatures["extract"]
     protocols = [{"images": "as they are"}]
     if _is_grey(test):
         protocols.append({"images": "drawn as binary", "seed": TEST_SEED})
@@ -327,7 +362,7 @@ def _accuracies(folder, test, batches):
     if np.mean(right[0]) <= chance:
         raise TrainingError(
             f"Expected a test accuracy above {chance:.2%}, what the most frequent class gets: the"
-            " labels may not follow from the images, or more --epochs may help. Nothing is kept."
+            " labels may not follow from the images, or more --epochs may help. Nothing is written."
             f" Received: {np.mean(right[0]):.2%} on {len(labels):,} test images of {test.name}"
         )
     return [

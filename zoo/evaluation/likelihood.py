@@ -10,45 +10,53 @@ import math
 
 import numpy as np
 
-from zoo.errors import ArtefactError, InputError, UndefinedError
-from zoo.evaluation.scores import MEANS, mean_score, score, unseen
+from zoo.errors import ArtefactError, InputError
+from zoo.evaluation.scores import mean_score, score
+from zoo.progress import SILENT
 
-__all__ = ["log_likelihood"]
+__all__ = ["log_likelihood", "score_likelihood"]
+
+WEIGHTS = 128  # importance samples per image, by default
+METRICS = {"exact": "log_likelihood", "importance_weight": "elbo", "lower_bound": "lower_bound"}
+"""Names of the mean of log_prob, by the kind of log_prob."""
 
 
-def log_likelihood(model, split, seed=0, batch_size=200, limit=None, k=1, begin=unseen):
-    """Averages over a split the log-likelihood, or what the model has as a bound of it.
+def score_likelihood(model, split, seed=0, batch_size=200, limit=None, k=None, progress=SILENT):
+    """Yields the scores of `log_likelihood`, for importance weights of k = 1 and of k.
+
+    The default of k is 128 for importance weights, else 1. Other arguments as `log_likelihood`.
+    """
+    is_weight = model.card["log_prob_kind"] == "importance_weight"
+    for n in [1, k or WEIGHTS] if is_weight and k != 1 else [k or 1]:
+        yield log_likelihood(model, split, seed, batch_size, limit, n, progress)
+
+
+def log_likelihood(model, split, seed=0, batch_size=200, limit=None, k=1, progress=SILENT):
+    """Computes the mean over a split of the log-likelihood, or of the model's bound of it.
 
     Args:
-      model: zoo.saving.SavedModel that can log_prob.
+      model: zoo.exports.saved_model.SavedModel with log_prob.
       split: zoo.datasets.Split of the model's shape and levels.
-      seed: int; where log_prob draws, the i-th scored image draws z_j from ((j, seed), i).
-      batch_size: int; changes memory and time alone.
+      seed: int; if log_prob is random, the i-th scored image draws z_j from ((j, seed), i).
+      batch_size: int; changes memory and time only.
       limit: int; number of images to score, evenly spaced over the split. Default: all.
-      k: int; number of importance weights an image; 1 where log_prob is not one of them.
-      begin: function of the number of values of log_prob that are to come; it returns one that
-        is told of every n that are done.
+      k: int; number of importance samples per image; 1 if log_prob is not an importance weight.
+      progress: zoo.progress.Progress, whose parts are values of log_prob.
 
     Returns:
-      A score in nats an image, with bits_per_dim too. The standard error of one image is None. The
-      number of images whose value is minus infinity is minus_infinity; the mean then is so too, and
-      JSON cannot say it: all three numbers are None.
+      A score in nats per image, with bits_per_dim. The standard error of one image is None.
+      minus_infinity is the number of images whose value is minus infinity. If there are any, the
+      value, its error and bits_per_dim are None, because JSON has no infinity.
 
     Raises:
-      UndefinedError: if the model has no likelihood.
-      InputError: if k weights are not defined, or there is no image.
-      ArtefactError: if log_prob gives what is not a log-probability.
+      InputError: if k is not valid for the model, or there is no image.
+      ArtefactError: if log_prob returns a value that is not a log-probability.
     """
     card = model.card
     kind = card["log_prob_kind"]
-    if "log_prob" not in card["can"]:
-        raise UndefinedError(
-            f"The likelihood of {model.name} is not defined, because it has no log_prob: it can"
-            f" {', '.join(card['can'])}."
-        )
     if k < 1 or (k > 1 and kind != "importance_weight"):
         raise InputError(
-            "Expected k=1, or more for importance weights."
+            "k must be 1, or larger if log_prob is an importance weight."
             f" Received: k={k} for {model.name}, whose log_prob is {kind}"
         )
     count = len(split) if limit is None else min(limit, len(split))
@@ -59,12 +67,13 @@ def log_likelihood(model, split, seed=0, batch_size=200, limit=None, k=1, begin=
         )
     conditional = card["num_classes"] > 0
     images = split.batches(batch_size, labels=conditional).unbatch().enumerate()
-    # Many sets are in the order of their classes: the first images alone would be of one class.
+    # Many data sets are sorted by class: the first images alone would be of one class.
     images = images.filter(lambda i, image: i * count % len(split) < count)
     batches = images.map(lambda i, image: image).batch(batch_size)
     is_probability = kind == "exact" and card["levels"] > 0
-    most = 1e-2 if is_probability else np.inf  # log 1, and some rounding
-    values, advance = [], begin(count * k)
+    most = 1e-2 if is_probability else np.inf  # log 1, and rounding
+    values = []
+    progress.start(count * k, "likelihood")
     for first, batch in zip(range(0, count, batch_size), batches, strict=True):
         x, labels = batch if conditional else (batch, None)
         total = -np.inf
@@ -77,11 +86,11 @@ def log_likelihood(model, split, seed=0, batch_size=200, limit=None, k=1, begin=
                     f" {split.name}"
                 )
             total = np.logaddexp(total, log_weight)  # [b]
-            advance(len(x))
+            progress.advance(len(x))
         values.append(total - math.log(k))
     values = np.concatenate(values)  # [count]
     infinite = int(np.isneginf(values).sum())
-    metric = MEANS[kind] if k == 1 else "iw_bound"
+    metric = METRICS[kind] if k == 1 else "iw_bound"
     protocol = {"kind": kind, "k": k, "seed": None if kind == "exact" else seed}
     on = (protocol, model, split, count)
     if infinite:

@@ -1,47 +1,42 @@
-"""How near the reconstructions of images are to the images.
+"""Scores of reconstructions: PSNR and SSIM.
 
-Sources: peak signal-to-noise ratio; Wang et al., Image quality assessment: from error visibility to
-structural similarity, 2004 (SSIM). Both are TensorFlow's own.
+Source: Wang et al., Image quality assessment: from error visibility to
+structural similarity, 2004 (SSIM). Both are computed by TensorFlow.
 """
 
 import numpy as np
 import tensorflow as tf
 
-from zoo.errors import ArtefactError, UndefinedError
-from zoo.evaluation.scores import mean_score, unseen
+from zoo.errors import ArtefactError
+from zoo.evaluation.scores import mean_score
+from zoo.progress import SILENT
 
 __all__ = ["score_reconstructions"]
 
-SSIM_WINDOW = 11  # pixels on a side, as of the source: smaller images have no SSIM
+SSIM_WINDOW = 11  # pixels per side, from the source; smaller images have no SSIM
 
 
-def score_reconstructions(model, split, batch_size=200, begin=unseen):
-    """Compares the images of a split with their reconstructions, which are means, not draws.
+def score_reconstructions(model, split, batch_size=200, progress=SILENT):
+    """Compares the images of a split with their reconstructions.
 
     Args:
-      model: zoo.saving.SavedModel that can reconstruct.
+      model: zoo.exports.saved_model.SavedModel with reconstruct.
       split: zoo.datasets.Split of the model's shape and levels.
-      batch_size: int; changes memory and time alone.
-      begin: function of the number of images that are to come; it returns one that is told of
-        every n that are done.
+      batch_size: int; changes memory and time only.
+      progress: zoo.progress.Progress, whose parts are images.
 
     Returns:
-      list of scores: psnr, in decibels, and ssim, from -1 to 1; means over the images. The PSNR of
-      a reconstruction without error is infinite: such images are counted in `exact`, and the mean
-      of the others is given, None where there are no others.
+      list of scores, means over the images: psnr in decibels, and ssim from -1 to 1. The PSNR of
+      a reconstruction without error is infinite. `exact` is the number of such images, and the
+      score is the mean of the others, or None if there are none.
 
     Raises:
-      UndefinedError: if the model has no reconstructions.
       ArtefactError: if a reconstruction is not finite.
     """
-    if "reconstruct" not in model.card["can"]:
-        raise UndefinedError(
-            f"Reconstructions of {model.name} are not defined, because it has no reconstruct: it"
-            f" can {', '.join(model.card['can'])}."
-        )
     conditional = model.card["num_classes"] > 0
     has_ssim = min(split.shape[:2]) >= SSIM_WINDOW
-    psnr, ssim, advance = [], [], begin(len(split))
+    psnr, ssim = [], []
+    progress.start(len(split), "reconstructions")
     for batch in split.batches(batch_size, labels=conditional):
         x, labels = batch if conditional else (batch, None)
         y = model.reconstruct(x, labels)
@@ -50,7 +45,7 @@ def score_reconstructions(model, split, batch_size=200, begin=unseen):
         psnr.append(tf.image.psnr(x, y, 1.0))
         if has_ssim:
             ssim.append(tf.image.ssim(x, y, 1.0))
-        advance(len(x))
+        progress.advance(len(x))
     psnr = np.concatenate(psnr).astype(np.float64)
     finite = psnr[np.isfinite(psnr)]
     on = ({}, model, split, len(psnr))

@@ -1,64 +1,68 @@
-"""How near samples are to images, by the features of a classifier.
+"""Scores of samples: distances between samples and images in the features of a classifier.
 
-Every score has in `real` what it is for training images in the place of the samples (for
-authenticity: images of the split). That is what to expect of a perfect model, and no model has
-smaller distances or more coverage but by chance; the other scores can be raised at the cost of each
-other. Of images that are drawn afresh at every presentation, one fixed draw is what training images
-are here.
+Every score has in `real` its value for training images instead of samples (for authenticity: for
+the images of the split). A perfect model has that value. A model has smaller distances or higher
+coverage only by chance; it can improve the other scores at the cost of each other. For data sets
+that are binarized at random every epoch, the training images are one fixed draw.
 """
 
 import numpy as np
 
 from zoo.errors import ArtefactError, InputError, UndefinedError
 from zoo.evaluation import distances
-from zoo.evaluation.scores import score, unseen
+from zoo.evaluation.scores import score
+from zoo.progress import SILENT
+from zoo.spec import TOLERANCE, off_grid
 
 __all__ = ["check_count", "score_samples"]
 
 COUNT = 10_000
-LEAST = 100  # samples and images: ten random parts of either have errors of their own
+LEAST = 100  # samples and images: errors are estimated from ten random splits of each
 
 
-def score_samples(model, train, split, extractor, count=None, seed=0, batch_size=200, begin=unseen):
+def score_samples(
+    model, train, split, extractor, samples=None, seed=0, batch_size=200, progress=SILENT
+):
     """Draws samples and compares them with the images of a split.
 
-    A conditional model is given the labels of training images, so that classes are as frequent.
+    A conditional model receives labels of training images, so that the class frequencies are equal.
 
     Args:
-      model: zoo.saving.SavedModel.
+      model: zoo.exports.saved_model.SavedModel.
       train: zoo.datasets.Split, the training part of the same data set.
-      split: zoo.datasets.Split of the images to compare with: not those of training.
+      split: zoo.datasets.Split of the images to compare with; not the training split.
       extractor: zoo.evaluation.features.Extractor.
-      count: int; number of samples, at most that of training images. Default: 10,000 or all.
-      seed: int; draws the samples, and splits them where an error is a spread over splits.
-      batch_size: int; changes memory and time alone.
-      begin: function of the number of samples and images that are to come; it returns one that
-        is told of every n that are done.
+      samples: int; number of samples, at most the number of training images. Default: 10,000, or
+        the number of training images if it is smaller.
+      seed: int; for the samples, and for random splits of them.
+      batch_size: int; changes memory and time only.
+      progress: zoo.progress.Progress, whose parts are samples and images.
 
     Returns:
-      list of scores: frechet_distance, kernel_distance (where there are enough samples and images
-      for it), classifier_score, precision, recall, density, coverage, diversity and (if train is
-      what the model was trained on) authenticity, as of `zoo.evaluation.distances`.
+      list of scores, as of `zoo.evaluation.distances`: frechet_distance, kernel_distance (with
+      more than 1000 samples and images), classifier_score, precision, recall, density, coverage,
+      diversity, and authenticity (if the model was trained on train).
 
     Raises:
-      UndefinedError: if the images are those of training, or too few.
-      InputError: if there cannot be so many samples.
+      UndefinedError: if the split is the training split, or there are too few images.
+      InputError: if the number of samples is out of range.
       ArtefactError: if a sample is not an image of the model's levels.
     """
     if split.split == "train":
         raise UndefinedError(
-            f"Samples of {model.name} are not compared with its training images, because those are"
-            " what real images are in the comparison."
+            "Metric 'samples' is not defined on the training split, because training"
+            " images are the reference. Choose another split."
         )
     if min(len(split), len(train)) < LEAST:
         raise UndefinedError(
-            f"Samples of {model.name} are not compared, because that takes {LEAST} images:"
-            f" {split.name} has {len(train)} to train and {len(split)} to {split.split}."
+            f"Metric 'samples' is not defined for {split.name}, because it requires {LEAST}"
+            f" images per split. Received: {len(train)} training and {len(split)}"
+            f" {split.split} images"
         )
-    count = min(COUNT, len(train)) if count is None else count
+    count = min(COUNT, len(train)) if samples is None else samples
     check_count(count, train)
     conditional, labels = model.card["num_classes"] > 0, []
-    advance = begin(len(train) + len(split) + count)
+    progress.start(len(train) + len(split) + count, "samples")
 
     def read(batches):
         features, logits = [], []
@@ -69,14 +73,14 @@ def score_samples(model, train, split, extractor, count=None, seed=0, batch_size
             x = np.asarray(x)
             for parts, part in zip((features, logits), extractor(x), strict=True):
                 parts.append(part)
-            advance(len(x))
+            progress.advance(len(x))
         return np.concatenate(features), np.concatenate(logits)
 
     known, known_logits = read(train.batches(batch_size, labels=conditional))
     images, _ = read(split.batches(batch_size))
-    chosen = np.arange(count) * len(train) // count  # evenly spaced: a set may be in class order
+    chosen = np.arange(count) * len(train) // count  # evenly spaced: data may be sorted by class
     labels = np.concatenate(labels)[chosen] if conditional else None
-    samples, logits = read(_drawn(model, count, labels, seed, batch_size))
+    generated, logits = read(_drawn(model, count, labels, seed, batch_size))
     real, real_logits = known[chosen], known_logits[chosen]
 
     on = {
@@ -85,10 +89,10 @@ def score_samples(model, train, split, extractor, count=None, seed=0, batch_size
         "seed": seed,
         "train_fingerprint": train.fingerprint,
     }
-    found = _compared(samples, logits, images, seed)
+    found = _compared(generated, logits, images, seed)
     floor = _compared(real, real_logits, images, seed)
     if train.fingerprint == model.trained_on.get("fingerprint"):
-        for values, new in ((found, samples), (floor, images)):
+        for values, new in ((found, generated), (floor, images)):
             values["authenticity"] = distances.authenticity(*distances.nearest(new, known), known)
     more = {"extractor": extractor.name}
     return [
@@ -98,10 +102,10 @@ def score_samples(model, train, split, extractor, count=None, seed=0, batch_size
 
 
 def check_count(count, train):
-    """Raises InputError if so many samples cannot be compared with images of a data set."""
+    """Raises InputError if the number of samples is out of range for a data set."""
     if not LEAST <= count <= len(train):
         raise InputError(
-            f"Expected {LEAST} samples or more, and {len(train)} at most, as there are training"
+            f"The number of samples must be from {LEAST} to {len(train)}, the number of training"
             f" images. Received: {count}"
         )
 
@@ -117,9 +121,8 @@ def _drawn(model, count, labels, seed, batch_size):
 
 def _check_levels(x, model):
     levels = model.card["levels"]
-    steps = x * (levels - 1 if levels else 1)
-    off = np.abs(steps - np.round(steps)).max() if levels else 0.0
-    if not (x.min() >= 0.0 and x.max() <= 1.0 and off < 1e-2):  # NaN neither
+    off = float(off_grid(x, levels))
+    if not (x.min() >= 0.0 and x.max() <= 1.0 and off < TOLERANCE):  # NaN neither
         raise ArtefactError(
             f"Expected images of {levels} levels from 0 to 1 of {model.name}. Received: values from"
             f" {x.min():g} to {x.max():g}, off by {off:g} levels"

@@ -1,46 +1,37 @@
-"""Scores: a number, its error, and the protocol that says with which others it compares.
+"""Scores: a number, its error, and the protocol that decides which scores are comparable.
 
     {"metric": "log_likelihood", "value": -80.29, "standard_error": 0.20, …,
      "protocol": {"version": 1, "kind": "exact", …, "split": "test", "count": 10000}}
 
-Two scores of a metric compare where their protocols are equal.
+Two scores of a metric are comparable if their protocols are equal.
 """
 
+import math
 from pathlib import Path
 
-import numpy as np
+from zoo.evaluation.metrics import find_metric
 
-__all__ = ["LIKELIHOOD_METRICS", "MEANS", "PROTOCOL", "mean_score", "score", "unseen"]
+__all__ = ["PARTS", "PROTOCOL", "format_score", "mean_score", "score"]
 
 PROTOCOL = 1
-"""Raised whenever the same model and data would get another score."""
+"""Increases whenever the same model and data would get another score."""
 
-MEANS = {"exact": "log_likelihood", "importance_weight": "elbo", "lower_bound": "lower_bound"}
-"""What the mean of log_prob is, by its kind."""
-
-LIKELIHOOD_METRICS = (*MEANS.values(), "iw_bound")
-"""The metrics that are the likelihood or a bound of it, in nats."""
-
-PARTS = 20  # groups of images whose means are kept: two models are compared by their differences
-
-
-def unseen(total):
-    """A progress that nobody watches: returns a function that is told of every n that are done."""
-    return lambda n: None
+PARTS = 20  # groups of images whose means are stored: models are compared by their differences
 
 
 def score(metric, value, standard_error, protocol, model=None, split=None, count=None, **more):
-    """Makes a score, as cards keep it.
+    """Returns a score as cards store it.
 
     Args:
-      metric: str, what was measured.
-      value: float, or None where it is not finite.
-      standard_error: float, or None where it is not defined.
-      protocol: dict of str to what JSON can say; whatever decides the value but the data.
-      model: zoo.saving.SavedModel, or None if the value does not depend on what it was trained on.
-      split: zoo.datasets.Split of the images it is measured on or against, or None.
+      metric: str, what is measured.
+      value: float, or None if it is not finite.
+      standard_error: float, or None if it is not defined.
+      protocol: JSON-serializable dict of everything except the data that decides the value.
+      model: zoo.exports.saved_model.SavedModel, or None if the value does not depend on the
+        training data.
+      split: zoo.datasets.Split of the images that are scored or compared with, or None.
       count: int; number of these images.
-      **more: other numbers, which are no part of the protocol.
+      **more: other numbers, which are not part of the protocol.
     """
     protocol = {"version": PROTOCOL, "kind": None, "seed": None, **protocol}
     if model is not None:
@@ -67,13 +58,44 @@ def score(metric, value, standard_error, protocol, model=None, split=None, count
 
 
 def mean_score(metric, values, *args, **more):
-    """Makes a score of the mean of values, [count], one an image in the order of the split.
+    """Returns the score of the mean of values, [count], one per image in the order of the split.
 
-    Its `parts` are the means of 20 groups, every 20th image: as models are scored on the same
-    images, the error of a difference is far smaller than that of its terms. Args as of `score`.
+    Its `parts` are the means of 20 groups, every 20th image: models are scored on the same images,
+    so the error of a difference is far smaller than the error of each score. Args as of `score`.
     """
+    import numpy as np
+
     n = len(values)
     error = float(np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else None
     if n >= 2 * PARTS:
         more["parts"] = [float(np.mean(values[k::PARTS])) for k in range(PARTS)]
     return score(metric, float(np.mean(values)) if n else None, error, *args, **more)
+
+
+def format_score(score) -> tuple[str, str, str, str]:
+    """Returns the columns (metric, value, value of real images, images) of a score as text."""
+    metric, protocol = score["metric"], score["protocol"]
+    value = _with_error(score["value"], score["standard_error"])
+    if unit := find_metric(metric).unit:
+        value += f" {unit}"
+    if score.get("bits_per_dim"):
+        value += f" ({score['bits_per_dim']:.3f} bits/dim)"
+    for key in ("k", "n"):
+        if protocol.get(key, 1) > 1:
+            metric += f", {key}={protocol[key]:,}"
+    on = protocol.get("device", "")
+    if "split" in protocol:
+        on = f"{protocol['count']:,} {protocol['split']} images of {protocol['dataset']}"
+    if "samples" in protocol:
+        on = f"{protocol['samples']:,} samples, {on}"
+    if score.get("minus_infinity"):
+        value, on = "-inf nats", f"{on}, -inf for {score['minus_infinity']:,} of them"
+    return metric, value, _with_error(*score["real"]) if "real" in score else "", on
+
+
+def _with_error(value, error):
+    """Formats a number and its standard error, with the digits that the error leaves."""
+    if value is None:
+        return "not finite"
+    digits = 2 if not error else min(6, max(0, 1 - math.floor(math.log10(error))))
+    return f"{value:.{digits}f}" + ("" if error is None else f" +- {error:.{digits}f}")

@@ -1,40 +1,33 @@
-"""How long a SavedModel takes to draw an image."""
+"""Scores of speed: the time that a SavedModel takes to sample an image."""
 
-import math
-import time
-
-import numpy as np
 import tensorflow as tf
 
 from zoo.environment import device
 from zoo.evaluation.scores import score
+from zoo.exports.clean_process import time_per_image
+from zoo.sampling import labels_in_turn
 
 __all__ = ["score_speed"]
 
-SIZES = 1, 64  # images drawn in one call
-REPEATS, SECONDS = 5, 1.0  # at least so many calls, and for so long
+SIZES = 1, 64  # images per call
 
 
 def score_speed(model):
-    """Measures the milliseconds that an image takes to draw, one alone and one of 64.
+    """Measures the milliseconds per image of `sample`, alone and in a batch of 64.
 
     Args:
-      model: zoo.saving.SavedModel.
+      model: zoo.exports.saved_model.SavedModel.
 
     Returns:
-      list of scores; the errors are of the machine as it was, not of another one.
+      list of scores, whose errors hold for this machine under its present load.
     """
-    scores = []
+
+    def sample(n, seed):
+        return model.sample(n, seed, labels_in_turn(classes, n)).numpy()
+
+    classes, scores = model.card["num_classes"], []
     for n in SIZES:
-        labels = np.arange(n) % classes if (classes := model.card["num_classes"]) else None
-        model.sample(n, 0, labels)  # the first call plans
-        times = []
-        while len(times) < REPEATS or sum(times) < SECONDS:
-            start = time.perf_counter()
-            model.sample(n, len(times), labels).numpy()
-            times.append(time.perf_counter() - start)
-        times = 1000.0 * np.array(times) / n
-        error = float(times.std(ddof=1) / math.sqrt(len(times)))
-        on = {"n": n, "device": device(), "tensorflow": tf.__version__}
-        scores.append(score("ms_per_image", float(times.mean()), error, on))
+        value, error = time_per_image(sample, n)
+        protocol = {"n": n, "device": device(), "tensorflow": tf.__version__}
+        scores.append(score("ms_per_image", value, error, protocol))
     return scores

@@ -1,35 +1,102 @@
-"""Scores of a card computed anew, by the protocol that each one states."""
+"""Recomputes the scores in a card, with the protocol that each score states: `zoo.verify`."""
 
+import contextlib
 import functools
-import math
+import shlex
+from typing import NamedTuple
 
 from zoo.errors import InputError
-from zoo.evaluation import features
+from zoo.evaluation import inputs
 from zoo.evaluation.comparison import differences
-from zoo.evaluation.likelihood import log_likelihood
-from zoo.evaluation.reconstruction import score_reconstructions
-from zoo.evaluation.samples import score_samples
-from zoo.evaluation.scores import LIKELIHOOD_METRICS, PROTOCOL, unseen
+from zoo.evaluation.evaluate import compute
+from zoo.evaluation.metrics import find_group
+from zoo.evaluation.scores import PROTOCOL
+from zoo.exports import cards
+from zoo.progress import Bars, Progress
 
-__all__ = ["TOLERANCE", "Verifier", "agrees", "is_quick"]
+__all__ = ["TOLERANCE", "Check", "agrees", "is_quick", "verify"]
 
 TOLERANCE = 0.25
-"""How far a score may be from the same one computed elsewhere, in standard errors."""
+"""Largest difference from the same score computed elsewhere, in standard errors."""
 
-ROUNDING = 1e-5  # of what has no standard error, relative or absolute
-QUICK = 1000  # log-probabilities or samples that take seconds
-
-
-def is_quick(score):
-    """Says whether a score takes seconds to compute anew."""
-    protocol = score["protocol"]
-    if score["metric"] in LIKELIHOOD_METRICS:
-        return protocol["count"] * protocol["k"] <= QUICK
-    return protocol.get("samples", math.inf) <= QUICK
+ROUNDING = 1e-5  # of a score without a standard error, relative or absolute
 
 
-def agrees(score, new):
-    """Says whether a new score is the one it should be, within the tolerance."""
+class Check(NamedTuple):
+    """The result of recomputing one score.
+
+    Args:
+      score: the score in the card.
+      new: the recomputed score, or None if it cannot be computed here.
+      agrees: whether the two are equal within the tolerance; None without a new score.
+      reason: why there is no new score, in a sentence; else empty.
+    """
+
+    score: dict
+    new: dict | None
+    agrees: bool | None
+    reason: str
+
+
+def verify(
+    model, data=None, *, features=None, quick: bool = False, progress: Progress | None = None
+) -> list[Check]:
+    """Verifies the files of a SavedModel and recomputes the scores in its card.
+
+    Scores of speed are left out, because they depend on the machine.
+
+    Args:
+      model: name of a pretrained model, path of an export or run, `Run`, or SavedModel.
+      data: as of `zoo.load_dataset`. Default: the training data set of the model.
+      features: path of the classifier whose features compare samples with images. Default: the
+        one included for the data set.
+      quick: whether to recompute only scores that take seconds.
+      progress: zoo.progress.Progress. Default: bars on a terminal and in a notebook.
+
+    Returns:
+      list of Check, in the order of the card.
+
+    Raises:
+      InputError: if the model or the data are unknown or do not fit, or there is no score to
+        recompute.
+      ArtefactError: if a file of the model is damaged.
+    """
+    folder = inputs.find_folder(model)
+    scores = [s for s in cards.read_card(folder)["scores"] if "split" in s["protocol"]]
+    scores = [score for score in scores if is_quick(score)] if quick else scores
+    if not scores:
+        kind = "quick " if quick else ""
+        raise InputError(
+            f"{model} has no {kind}scores to verify. Compute scores with:"
+            f" zoo evaluate {shlex.quote(str(folder))}"
+        )
+    model = inputs.load_model(model)
+    splits = inputs.load_matching_data(model, data)
+    from zoo.evaluation import features as classifiers
+
+    @functools.cache
+    def extractor(split):
+        return classifiers.Extractor(features) if features else classifiers.load(split)
+
+    checks, computed = [], {}
+    with contextlib.nullcontext(progress) if progress else Bars() as progress:
+        for score in scores:
+            try:
+                new = _recompute(score, model, splits, extractor, progress, computed)
+                checks.append(Check(score, new, agrees(score, new), ""))
+            except InputError as error:
+                checks.append(Check(score, None, None, str(error)))
+    return checks
+
+
+def is_quick(score) -> bool:
+    """Returns whether recomputing a score takes only seconds."""
+    group = find_group(score["metric"])
+    return group is not None and group.quick(score["protocol"])
+
+
+def agrees(score, new) -> bool:
+    """Returns whether two scores are equal within the tolerance."""
     if any(score.get(key) != new.get(key) for key in ("minus_infinity", "exact")):
         return False
     if score["value"] is None or new["value"] is None:
@@ -38,73 +105,44 @@ def agrees(score, new):
     return abs(score["value"] - new["value"]) <= allowed
 
 
-class Verifier:
-    """Computes scores of a model anew: `new = Verifier(model, splits)(score)`.
+def _recompute(score, model, splits, extractor, progress, computed):
+    """Returns the score recomputed with its protocol.
 
-    What one computation gives is kept for the scores that follow.
+    `extractor` is a function of a split that returns its Extractor. `computed` keeps all scores of
+    a computation for the scores that follow.
 
-    Args:
-      model: zoo.saving.SavedModel.
-      splits: (train, validation, test) that its scores are of.
-      classifier: path of the one that scores of samples are of; None is that of the data set.
-      begin: function of the name of what is computed; it returns what the scores call `begin`.
+    Raises:
+      InputError: if the data, the classifier or this version of zoo give another protocol.
     """
-
-    def __init__(self, model, splits, classifier=None, begin=lambda metric: unseen):
-        self.model, self.splits, self.classifier = model, splits, classifier
-        self.begin = begin
-        self._computed = functools.cache(self._compute)
-        self._extractor = functools.cache(self._load_extractor)
-
-    def __call__(self, score):
-        """Computes a score anew.
-
-        Raises:
-          InputError: if what is here, be it data, classifier or zoo, is not what the score is of.
-        """
-        p = score["protocol"]
-        if "split" not in p:
-            raise InputError("It is of a machine.")
-        on = next((part for part in self.splits if part.split == p["split"]), None)
-        if on is None:
-            raise InputError(f"It is of an unknown split, {p['split']!r}.")
-        here = {"version": PROTOCOL, "fingerprint": on.fingerprint}
-        if "samples" in p:
-            here["extractor_sha256"] = self._extractor(on).sha256
-            here["train_fingerprint"] = self.splits[0].fingerprint
-        _check_alike(score, {**score, "protocol": {**p, **here}})  # before it is computed
-        if score["metric"] in LIKELIHOOD_METRICS:
-            asked = ("likelihood", on, p["seed"], p["count"], p["k"])
-        elif "samples" in p:
-            asked = ("samples", on, p["seed"], p["samples"])
-        else:
-            asked = ("reconstructions", on)
-        for new in self._computed(*asked):
-            if new["metric"] == score["metric"]:
-                _check_alike(score, new)
-                return new
-        raise InputError("It is not a score of this zoo.")
-
-    def _compute(self, metric, on, seed=None, count=None, k=None):
-        begin = self.begin(metric)
-        if metric == "likelihood":
-            return [log_likelihood(self.model, on, seed or 0, limit=count, k=k, begin=begin)]
-        if metric == "reconstructions":
-            return score_reconstructions(self.model, on, begin=begin)
-        extractor, train = self._extractor(on), self.splits[0]
-        return score_samples(self.model, train, on, extractor, count, seed, begin=begin)
-
-    def _load_extractor(self, on):
-        folder = self.classifier or features.find(on)
-        if folder is None:
-            raise InputError(
-                f"It needs the classifier of {on.name}, which did not come with this zoo:"
-                " --features DIR."
-            )
-        return features.Extractor(folder)
+    group, protocol = find_group(score["metric"]), score["protocol"]
+    if group is None:
+        raise InputError(f"Unknown metric {score['metric']!r}.")
+    split = inputs.find_split(splits, protocol["split"])
+    settings = {
+        "split": split.split,
+        "seed": protocol["seed"] or 0,
+        "k": protocol.get("k"),
+        "limit": protocol["count"],
+        "samples": protocol.get("samples"),
+    }
+    settings = {key: value for key, value in settings.items() if key in group.arguments}
+    here = {"version": PROTOCOL, "fingerprint": split.fingerprint}
+    if "extractor" in group.arguments:
+        here["extractor_sha256"] = extractor(split).sha256
+        here["train_fingerprint"] = splits[0].fingerprint
+        settings["extractor"] = extractor(split)
+    _require_equal(score, {**score, "protocol": {**protocol, **here}})  # before it is computed
+    key = (group.name, *settings.values())
+    if key not in computed:
+        computed[key] = [*compute(group, model, splits, progress=progress, **settings)]
+    for new in computed[key]:
+        if new["metric"] == score["metric"]:
+            _require_equal(score, new)
+            return new
+    raise InputError("It is not defined for this model and data.")
 
 
-def _check_alike(score, new):
+def _require_equal(score, new):
     if parts := differences(score, new):
         differ = ", ".join(f"{key} ({a} | {b})" for key, (a, b) in parts.items())
-        raise InputError(f"It is of another {differ}.")
+        raise InputError(f"Differs in {differ}.")

@@ -2,23 +2,27 @@
 
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from toys import Duel, Pixels
+from support.examples import Arrays
+from support.toys import Duel, Pixels
 
 import zoo
 import zoo.random
-from zoo import saving
-from zoo.datasets import Split, load_dataset
-from zoo.errors import ArtefactError, InputError
+from zoo.datasets import load_dataset
+from zoo.errors import ArtefactError, InputError, UndefinedError
+from zoo.evaluation.evaluate import compute
 from zoo.evaluation.likelihood import log_likelihood
+from zoo.evaluation.metrics import find_group
 from zoo.evaluation.scores import PROTOCOL
+from zoo.exports import cards
 from zoo.model import GenerativeModel
 
-PREPARED = Path(__file__).parents[2] / "shared" / "tfds"
+PREPARED = Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
 LN2 = math.log(2.0)
 
 
@@ -124,21 +128,6 @@ class Broken(Pixels):
         )
 
 
-class Arrays(Split):
-    """Examples as they are given: those of `load_dataset` are images of 2 or 256 levels."""
-
-    fingerprint = "none"
-
-    def __init__(self, x, labels=None, levels=0, split="test"):
-        classes = 0 if labels is None else int(max(labels)) + 1
-        super().__init__("arrays", split, len(x), x.shape[1:], levels, classes, (), ())
-        self.x, self.labels = x.astype(np.float32), labels
-
-    def batches(self, batch_size, labels=False):
-        parts = (self.x, self.labels) if labels else self.x
-        return tf.data.Dataset.from_tensor_slices(parts).batch(batch_size)
-
-
 def binary_images(count):
     return np.random.default_rng(0).integers(0, 2, (count, 2, 2, 1)).astype(np.float32)
 
@@ -187,11 +176,10 @@ def test_independent_levels_on_grey_mnist(exported):
 
 @pytest.mark.skipif(
     not (PREPARED / "fashion_mnist").is_dir(),
-    reason="needs fashion_mnist, prepared by TFDS in ../shared/tfds",
+    reason="needs fashion_mnist, prepared by TFDS in TFDS_DATA_DIR",
 )
-def test_independent_levels_on_fashion_mnist(exported, monkeypatch):
+def test_independent_levels_on_fashion_mnist(exported):
     """4.588 bits/dim, in the same way as 1.689 of MNIST, through TFDS."""
-    monkeypatch.setenv("TFDS_DATA_DIR", str(PREPARED))
     train, _, test = load_dataset("fashion_mnist")
     score = log_likelihood(exported(categories(train.arrays()[0])), test)
     assert score["bits_per_dim"] == pytest.approx(4.5877, abs=1e-4)
@@ -231,11 +219,11 @@ def test_a_bound_is_a_function_of_seed_and_image_not_of_the_batch(exported, prog
     model = LinearGaussian((2, 3, 1), shift=0.8, scale=1.3)
     loaded = exported(model)
     x = model.sample(50, [0, 5]).numpy()
-    score = log_likelihood(loaded, Arrays(x), seed=3, batch_size=7, k=5, begin=progress.begin)
+    score = log_likelihood(loaded, Arrays(x), seed=3, batch_size=7, k=5, progress=progress)
     log_weights = [loaded.log_prob(x, [j, 3]).numpy().astype(np.float64) for j in range(5)]
     expected = np.log(np.mean(np.exp(log_weights), axis=0))
     assert score["value"] == pytest.approx(expected.mean(), abs=1e-5)
-    assert progress[0] == sum(progress[1:]) == 50 * 5
+    assert progress.totals == progress.done == {"likelihood": 50 * 5}
     others = [log_likelihood(loaded, Arrays(x), seed, 50, k=5)["value"] for seed in (3, 4)]
     assert others[0] == pytest.approx(score["value"], abs=1e-5)
     assert abs(others[1] - score["value"]) > 1e-3
@@ -265,8 +253,8 @@ def test_images_that_a_model_finds_impossible_are_counted_and_the_score_is_json(
     score = log_likelihood(loaded, Arrays(x, levels=2))
     assert score["minus_infinity"] == x[:, 0, 0, 0].sum() > 0
     assert score["value"] is score["standard_error"] is score["bits_per_dim"] is None
-    saving.add_score(loaded.folder, score)
-    kept = json.loads((loaded.folder / saving.CARD).read_text(), parse_constant=pytest.fail)
+    cards.add_score(loaded.folder, score)
+    kept = json.loads((loaded.folder / cards.CARD).read_text(), parse_constant=pytest.fail)
     assert kept["scores"] == [score]
 
 
@@ -289,7 +277,8 @@ def test_what_is_not_defined_is_refused(exported):
         log_likelihood(pixels, none)
     with pytest.raises(InputError, match="at least one image"):
         log_likelihood(pixels, some, limit=0)
-    with pytest.raises(InputError, match=r"Expected k=1.* Received: k=2 .* log_prob is exact"):
+    with pytest.raises(InputError, match=r"k must be 1.* Received: k=2 .* log_prob is exact"):
         log_likelihood(pixels, some, k=2)
-    with pytest.raises(InputError, match="not defined, because it has no log_prob: it can sample"):
-        log_likelihood(duel, some)
+    message = "not defined for Duel, because it has no log_prob. Supported methods: sample"
+    with pytest.raises(UndefinedError, match=message):
+        compute(find_group("log_likelihood"), duel)

@@ -3,18 +3,19 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from shell import here
-from test_evaluation import Arrays
-from test_features import stripes
-from toys import Duel
+from support.examples import Arrays, stripes
+from support.shell import here
+from support.toys import Duel
 
 import zoo
-from zoo import registry, saving
 from zoo.errors import ArtefactError, InputError, UndefinedError
 from zoo.evaluation import distances
+from zoo.evaluation.evaluate import compute
+from zoo.evaluation.metrics import find_group
 from zoo.evaluation.reconstruction import score_reconstructions
 from zoo.evaluation.samples import score_samples
 from zoo.evaluation.speed import score_speed
+from zoo.exports import cards, saved_model
 from zoo.model import GenerativeModel
 
 SHAPE = (4, 4, 1)
@@ -107,12 +108,12 @@ def test_samples_are_compared_with_images_by_their_features(exported, progress):
         Arrays(train, levels=256, split="train"),
         Arrays(test, levels=256),
         extractor,
-        count=1250,
+        samples=1250,
         seed=3,
         batch_size=99,
-        begin=progress.begin,
+        progress=progress,
     )
-    assert progress[0] == sum(progress[1:]) == len(train) + len(test) + len(drawn)
+    assert progress.totals == progress.done == {"samples": len(train) + len(test) + len(drawn)}
     found = {score["metric"]: (score["value"], score["standard_error"]) for score in scores}
     real = {score["metric"]: score["real"] for score in scores}
     chosen = train[np.arange(1250) * 1300 // 1250]
@@ -165,7 +166,7 @@ def test_a_conditional_model_is_given_the_labels_of_training_images(exported):
             return super().__call__(x)
 
     split = Arrays(train, labels, levels=256, split="train")
-    score_samples(model, split, Arrays(test, levels=256), Seen(), count=100, batch_size=64)
+    score_samples(model, split, Arrays(test, levels=256), Seen(), samples=100, batch_size=64)
     drawn = np.concatenate(seen)[400:]
     assert np.array_equal(drawn, images(7, 2)[labels[::2]])
 
@@ -178,15 +179,17 @@ def test_samples_that_cannot_be_compared_are_refused(exported, tmp_path):
     with pytest.raises(ArtefactError, match=r"256 levels from 0 to 1 of Memory\. Received: .* nan"):
         score_samples(model, *splits, Projection())
     drawn[199] = 0.5 / 255.0
-    model = saving.load(zoo.export(memory(drawn), tmp_path / "off"))
+    model = saved_model.load(zoo.export(memory(drawn), tmp_path / "off"))
     with pytest.raises(ArtefactError, match=r"Received: values from 0.* off by 0\.5 levels"):
         score_samples(model, *splits, Projection())
     for count in (99, 201):
-        with pytest.raises(InputError, match=f"100 samples or more.* Received: {count}"):
-            score_samples(model, *splits, Projection(), count=count)
-    with pytest.raises(UndefinedError, match="not compared with its training images"):
+        with pytest.raises(
+            InputError, match=f"samples must be from 100 to 200.* Received: {count}"
+        ):
+            score_samples(model, *splits, Projection(), samples=count)
+    with pytest.raises(UndefinedError, match="not defined on the training split"):
         score_samples(model, splits[0], splits[0], Projection())
-    with pytest.raises(UndefinedError, match="arrays has 200 to train and 99 to test"):
+    with pytest.raises(UndefinedError, match="200 training and 99 test images"):
         score_samples(model, splits[0], Arrays(images(99), levels=256), Projection())
 
 
@@ -195,7 +198,7 @@ def test_psnr_and_ssim_of_known_reconstructions(exported, progress):
     x[1] = np.linspace(0, 1, 144, dtype=np.float32).reshape(12, 12, 1)
     x[2] = 0.0  # is kept without error
     psnr, ssim = score_reconstructions(
-        exported(Autoencoder((12, 12, 1))), Arrays(x, levels=256), 2, progress.begin
+        exported(Autoencoder((12, 12, 1))), Arrays(x, levels=256), 2, progress
     )
     y = x.astype(np.float64)
     y[:, 0] /= 2
@@ -206,7 +209,7 @@ def test_psnr_and_ssim_of_known_reconstructions(exported, progress):
     assert psnr["exact"] == 1
     assert ssim["metric"] == "ssim"
     assert ssim["value"] == pytest.approx(np.mean([*map(structural_similarity, x, y)]), abs=1e-4)
-    assert progress[0] == sum(progress[1:]) == 3
+    assert progress.totals == progress.done == {"reconstructions": 3}
 
 
 def structural_similarity(x, y):
@@ -232,8 +235,9 @@ def structural_similarity(x, y):
 def test_small_images_have_no_ssim_and_other_models_no_reconstructions(exported):
     [psnr] = score_reconstructions(exported(Autoencoder(SHAPE)), Arrays(images(5), levels=256))
     assert psnr["exact"] == 0
-    with pytest.raises(UndefinedError, match="not defined, because it has no reconstruct: it"):
-        score_reconstructions(exported(Duel(SHAPE)), Arrays(images(5), levels=256))
+    message = "not defined for Duel, because it has no reconstruct. Supported methods: sample"
+    with pytest.raises(UndefinedError, match=message):
+        compute(find_group("psnr"), exported(Duel(SHAPE)))
 
 
 def test_speed_is_measured_of_one_image_and_of_many(exported):
@@ -244,9 +248,10 @@ def test_speed_is_measured_of_one_image_and_of_many(exported):
     assert one["protocol"]["device"].startswith(("CPU, ", "NVIDIA", "GPU"))
 
 
-def test_every_score_of_a_model_is_found_by_the_command_and_verified(tmp_path, monkeypatch):
-    monkeypatch.setattr(saving, "_run_as_stranger", lambda folder: {"ms_per_image": 0.0})
-    monkeypatch.setattr(registry, "shipped", lambda: tmp_path)
+def test_every_score_of_a_model_is_found_by_the_command_and_verified(
+    tmp_path, monkeypatch, no_clean_process
+):
+    monkeypatch.setattr("zoo.exports.pretrained.shipped", lambda: tmp_path)
     drawn, labels = stripes(1500)
     np.savez(tmp_path / "stripes.npz", images=drawn, labels=labels)
     data = tmp_path / "stripes.npz"
@@ -262,7 +267,7 @@ def test_every_score_of_a_model_is_found_by_the_command_and_verified(tmp_path, m
 
     result = here("evaluate", folder, "--samples", "500", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
-    kept = {score["metric"] for score in saving.read_card(folder)["scores"]}
+    kept = {score["metric"] for score in cards.read_card(folder)["scores"]}
     assert kept == {*SAMPLE_METRICS, "psnr", "ms_per_image"}
     head = next(line for line in result.stdout.splitlines() if line.startswith("METRIC"))
     assert head.split() == ["METRIC", "VALUE", "REAL", "ON"]

@@ -1,0 +1,84 @@
+"""Finds the SavedModel and the data that an evaluation is about."""
+
+import os
+from pathlib import Path
+
+from zoo.errors import InputError
+from zoo.exports import pretrained
+from zoo.spec import check_fit
+
+__all__ = ["find_folder", "find_split", "is_pretrained", "load_matching_data", "load_model"]
+
+_SOURCE = ("name", "size", "binarize")  # arguments of `zoo.load_dataset`
+
+
+def find_folder(model) -> Path:
+    """Returns the folder of a SavedModel.
+
+    Args:
+      model: name of a pretrained model, path of an export or run, `Run`, or SavedModel.
+
+    Raises:
+      InputError: if there is none.
+      ArtefactError: if the card of a pretrained model is damaged.
+    """
+    return pretrained.find(model) if isinstance(model, str | os.PathLike) else model.folder
+
+
+def load_model(model):
+    """Returns the SavedModel that a model stands for, as of `find_folder`."""
+    if not isinstance(model, str | os.PathLike):
+        return model
+    folder = find_folder(model)  # before TensorFlow is imported
+    from zoo.exports import saved_model
+
+    return saved_model.SavedModel(folder)
+
+
+def is_pretrained(model) -> bool:
+    """Returns whether a model comes from a package: the scores in its card are published."""
+    if isinstance(model, str | os.PathLike):
+        return pretrained.is_name(model)
+    return any(model.folder in tags.values() for tags in pretrained.pretrained().values())
+
+
+def load_matching_data(model, data=None, size=None, binarize=None):
+    """Loads the training data set of a SavedModel, or another one that fits it.
+
+    Args:
+      model: zoo.exports.saved_model.SavedModel.
+      data: as of `zoo.load_dataset`. Default: the data set that the card of the model names.
+      size: int; resizes the images. Default: as the card says, or the size of the other data.
+      binarize: bool; makes binary images. Default: as `size`.
+
+    Returns:
+      zoo.datasets.Splits.
+
+    Raises:
+      InputError: if the data do not fit the model, cannot be loaded, or the card names none.
+    """
+    from zoo import datasets
+
+    card = model.card
+    if data is None and not model.trained_on:
+        raise InputError(
+            f"The card of {model.folder} names no training data. Add --data NAME (data=NAME)."
+        )
+    source = {key: model.trained_on[key] for key in _SOURCE} if data is None else {"name": data}
+    changes = {"size": size, "binarize": binarize}
+    source |= {key: value for key, value in changes.items() if value is not None}
+    splits = datasets.load_dataset(**source)
+    check_fit(splits[0], model.name, card["shape"], card["levels"], card["num_classes"])
+    return splits
+
+
+def find_split(splits, name):
+    """Returns the split of a name.
+
+    Raises:
+      InputError: if there is none.
+    """
+    names = [split.split for split in splits]
+    if name not in names:
+        raise InputError(f"Unknown split {name!r}. Choose from: {', '.join(names)}")
+    return splits[names.index(name)]
