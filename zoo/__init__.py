@@ -3,24 +3,56 @@
     import zoo
 
     zoo.list_models()
-    train, validation, test = zoo.load_dataset("mnist_binary")
-    model = zoo.create("vae", shape=(28, 28, 1), levels=2)
+    run = zoo.train("vae", epochs=5)
+    zoo.load(run).sample(16, seed=0)
 
-Everything is imported when it is first used: `import zoo` costs nothing.
+`import zoo` is fast: submodules load on first use.
 """
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` does the same
+    from zoo import (
+        adversarial,
+        distributions,
+        layers,
+        random,
+        raster,
+        schedules,
+        testing,
+    )
+    from zoo.datasets import Splits, load_dataset
+    from zoo.evaluation.comparison import compare
+    from zoo.evaluation.evaluate import evaluate
+    from zoo.evaluation.verification import verify
+    from zoo.exports.export import export
+    from zoo.exports.saved_model import load
+    from zoo.model import GenerativeModel
+    from zoo.registry import create, list_models
+    from zoo.runs.folder import Run
+    from zoo.runs.restore import restore
+    from zoo.runs.training import resume, train
+
+    __version__: str
 
 API_VERSION = 1
 
 _HOME = {
     "GenerativeModel": "zoo.model",
+    "Run": "zoo.runs.folder",
+    "Splits": "zoo.datasets",
+    "compare": "zoo.evaluation.comparison",
     "create": "zoo.registry",
-    "export": "zoo.saving",
+    "evaluate": "zoo.evaluation.evaluate",
+    "export": "zoo.exports.export",
     "list_models": "zoo.registry",
-    "load": "zoo.saving",
+    "load": "zoo.exports.saved_model",
     "load_dataset": "zoo.datasets",
-    "train": "zoo.training",
+    "restore": "zoo.runs.restore",
+    "resume": "zoo.runs.training",
+    "train": "zoo.runs.training",
+    "verify": "zoo.evaluation.verification",
 }
 _MODULES = (
     "adversarial",

@@ -1,7 +1,8 @@
-"""A run: whatever stops it, it goes on to the very end that it would have had."""
+"""A run: interrupted anywhere, it resumes to exactly the end of an uninterrupted run."""
 
 import contextlib
 import json
+import logging
 import re
 import resource
 import shutil
@@ -14,8 +15,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from noisy import Noisy
-from shell import (
+from support.noisy import Noisy
+from support.shell import (
     EPOCHS,
     STEPS,
     TESTS,
@@ -32,8 +33,11 @@ from shell import (
     write_data,
 )
 
-from zoo import checkpoints, datasets, training
+import zoo
+from zoo import datasets, storage
 from zoo.errors import ArtefactError, InputError, TrainingError
+from zoo.runs import training
+from zoo.runs.folder import Run
 
 
 @pytest.fixture(scope="module")
@@ -81,29 +85,35 @@ def splits(tmp_path_factory):
 
 
 def train(model, splits, run, **settings):
-    settings = {"epochs": 4, "batch_size": 32, "say": lambda message: None, **settings}
-    return training.train(model, splits, run, **settings)
+    return zoo.train(model, splits, run=run, **{"epochs": 4, "batch_size": 32, **settings})
+
+
+@pytest.fixture
+def messages(caplog):
+    """A function that returns what was logged for the user."""
+    caplog.set_level(logging.INFO, "zoo")
+    return lambda: caplog.messages
 
 
 @pytest.mark.parametrize(("name", "code"), [("terminated", 143), ("interrupted", 130)])
-def test_a_signal_stops_in_mid_epoch_saves_and_says_how_to_go_on(broken, name, code):
+def test_a_signal_stops_within_an_epoch_saves_and_prints_the_resume_command(broken, name, code):
     result = broken[name]
     assert (result.returncode, result.stderr) == (code, "")
     last = result.stdout.splitlines()[-1]
-    step = int(re.fullmatch(r"Saved step (\d+)\. Go on with: zoo train --resume run", last)[1])
+    step = int(re.fullmatch(r"Saved step (\d+)\. Resume with: zoo train --resume run", last)[1])
     assert step % STEPS
     resumed = {"terminated": "interrupted", "interrupted": "killed"}[name]
     assert f"Resuming at step {step} of {EPOCHS * STEPS}." in broken[resumed].stdout
 
 
 def test_a_second_process_on_a_run_is_refused(broken):
-    assert_refused(broken["second"], 2, "Another process is at work in run")
+    assert_refused(broken["second"], 2, "run is locked by another process")
 
 
 def test_a_damaged_checkpoint_is_told_moved_aside_and_the_one_before_it_used(broken):
     damaged = f"step-{broken['damaged']:08}"
     lines = broken["exporting"].stdout.splitlines()
-    told = next(line for line in lines if "damaged" in line)
+    [told] = broken["exporting"].stderr.splitlines()
     assert f"{damaged}/variables.index is damaged" in told
     assert f"Moved the folder to run/checkpoints/.damaged-{damaged}" in told
     resumed = next(line for line in lines if line.startswith("Resuming"))
@@ -113,7 +123,7 @@ def test_a_damaged_checkpoint_is_told_moved_aside_and_the_one_before_it_used(bro
 
 def test_ctrl_c_during_the_export_lets_it_end(broken):
     result = broken["exporting"]
-    assert (result.returncode, result.stderr) == (130, "")
+    assert result.returncode == 130
     assert f"Saved step {EPOCHS * STEPS}." in result.stdout.splitlines()[-1]
 
 
@@ -177,9 +187,10 @@ class Rising(Noisy):
 def test_the_newest_two_checkpoints_and_the_best_are_kept_and_the_best_is_exported(
     splits, tmp_path
 ):
-    folder = train(Rising((8, 8, 1)), splits, tmp_path)
+    run = train(Rising((8, 8, 1)), splits, tmp_path)
     assert saved_steps(tmp_path) == [10, 30, 40]
-    assert json.loads((folder / "card.json").read_text())["step"] == 10
+    assert run.best.step == 10
+    assert json.loads((run.saved_model / "card.json").read_text())["step"] == 10
 
 
 def test_a_run_may_be_given_more_epochs(tmp_path):
@@ -203,18 +214,18 @@ def test_a_resume_keeps_the_precision_of_the_run_or_says_that_it_does_not(tmp_pa
     (run / "run.json").write_text(json.dumps(description))
     kept = here("train", "--resume", run)
     assert kept.returncode == 0, kept.stderr
-    assert "Not as the run began" not in kept.stdout
+    assert "The environment changed" not in kept.stdout
     assert json.loads((run / "run.json").read_text())["environment"]["precision"] == began
     asked = {"float32": "bfloat16", "mixed_bfloat16": "float32"}[began]
     changed = here("train", "--resume", run, "--precision", asked)
-    assert f"Not as the run began: precision {began} -> {other[began]}" in changed.stdout
+    assert f"The environment changed: precision {began} -> {other[began]}" in changed.stdout
 
 
 def test_more_epochs_are_kept_beside_the_command_that_began_the_run(tmp_path):
     run = copy_of_finished(tmp_path)
     command = json.loads((run / "run.json").read_text())["command"]
     result = here("train", "--resume", run, "--epochs", EPOCHS + 1)
-    assert f"{EPOCHS} -> {EPOCHS + 1} epochs: a schedule" in result.stdout
+    assert f"{EPOCHS} -> {EPOCHS + 1} epochs: a learning rate schedule" in result.stdout
     card = json.loads((run / "saved_model/card.json").read_text())
     assert card["command"] == command
     assert len(card["extended_by"]) == 1
@@ -236,11 +247,9 @@ def test_a_callback_that_stops_training_ends_the_run(splits, tmp_path):
             self.model.stop_training = True
 
     run = tmp_path / "run"
-    exported = train(
-        Noisy((8, 8, 1)), splits, run, epochs=4, batch_size=64, callbacks=[StopAfterOne()]
-    )
+    train(Noisy((8, 8, 1)), splits, run, epochs=4, batch_size=64, callbacks=[StopAfterOne()])
     assert [line["epoch"] for line in log(run)] == [1]
-    assert (exported / "card.json").is_file()
+    assert (run / "saved_model" / "card.json").is_file()
 
 
 def test_an_export_of_the_same_step_keeps_the_scores(tmp_path):
@@ -263,8 +272,8 @@ def test_an_export_that_fails_leaves_the_one_before_it(splits, tmp_path):
     card = run / "saved_model" / "card.json"
     before = json.loads(card.read_text()) | {"step": -1}
     card.write_text(json.dumps(before))
-    with pytest.raises(ArtefactError, match="was not kept"):
-        training.export_run(Stateful((8, 8, 1)), run)
+    with pytest.raises(ArtefactError, match="failed verification and was discarded"):
+        training.export_run(Run(run), Stateful((8, 8, 1)))
     assert json.loads(card.read_text()) == before
     assert not [*run.glob(".tmp-*")]
 
@@ -300,7 +309,7 @@ def test_changed_data_under_the_same_name_is_refused(tmp_path):
     description["recipe"]["data"]["name"] = str(tmp_path / "binary.npz")
     (run / "run.json").write_text(json.dumps(description))
     shutil.copy(tmp_path / "other.npz", tmp_path / "binary.npz")
-    assert_refused(here("train", "--resume", run), 2, "the training images are others")
+    assert_refused(here("train", "--resume", run), 2, "the training images changed")
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"recipe": {"model": "vae"}}'])
@@ -310,22 +319,14 @@ def test_a_damaged_run_is_told(tmp_path, text):
     assert_refused(here("train", "--resume", run), 3, f"{run / 'run.json'} is damaged")
 
 
-def test_a_run_whose_checkpoints_are_all_damaged_starts_again_and_says_so(splits, tmp_path):
-    train(Noisy((8, 8, 1)), splits, tmp_path, dry_run=True)
+def test_a_run_whose_checkpoints_are_all_damaged_restarts_and_says_so(splits, tmp_path, messages):
+    with pytest.raises(_EnoughError):
+        train(Noisy((8, 8, 1)), splits, tmp_path, callbacks=[_StopAtOnce()])
     for seal in tmp_path.glob("checkpoints/*/manifest.json"):
         seal.write_text("")
-    said = []
     with pytest.raises(_EnoughError):
-        train(
-            Noisy((8, 8, 1)),
-            splits,
-            tmp_path,
-            epochs=1,
-            resume=True,
-            callbacks=[_StopAtOnce()],
-            say=said.append,
-        )
-    assert said[-1] == "No checkpoint is whole: starting again at step 0."
+        zoo.resume(Run(tmp_path, Noisy), splits, callbacks=[_StopAtOnce()])
+    assert messages()[-1] == "No valid checkpoint found. Restarting from step 0."
     assert saved_steps(tmp_path) == [0]
 
 
@@ -354,32 +355,24 @@ class _InterruptTwice(keras.callbacks.Callback):
             signal.raise_signal(signal.SIGINT)
 
 
-def test_a_second_ctrl_c_stops_at_once_and_frees_the_run(splits, tmp_path):
+def test_a_second_ctrl_c_stops_at_once_and_frees_the_run(splits, tmp_path, messages):
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         train(Noisy((8, 8, 1)), splits, tmp_path, callbacks=[_InterruptTwice()])
     assert signal.getsignal(signal.SIGINT) is before
     assert saved_steps(tmp_path) == [0, 10]
-    said = []
     with pytest.raises(_EnoughError):
-        train(
-            Noisy((8, 8, 1)),
-            splits,
-            tmp_path,
-            resume=True,
-            callbacks=[_StopAtOnce()],
-            say=said.append,
-        )
-    assert said == ["Resuming at step 10 of 40."]
+        zoo.resume(Run(tmp_path, Noisy), splits, callbacks=[_StopAtOnce()])
+    assert messages()[-1] == "Resuming at step 10 of 40."
 
 
 @pytest.mark.parametrize(
     ("shape", "num_classes", "data", "message"),
     [
-        ((9, 9, 1), 0, "binary.npz", r"Expected images of shape \(9, 9, 1\)"),
-        ((8, 8, 1), 0, "grey.npz", r"Binarise the data .*Received: grey with 256 levels"),
-        ((8, 8, 1), 3, "binary.npz", "Expected labels of 3 classes"),
-        ((8, 8, 1), 4, "classes.npz", "Expected labels of 4 classes"),
+        ((9, 9, 1), 0, "binary.npz", r"Noisy expects images of shape \(9, 9, 1\).*Add --size 9"),
+        ((8, 8, 1), 0, "grey.npz", r"Received: grey with 256 levels.*Add --binarize"),
+        ((8, 8, 1), 3, "binary.npz", "expects labels of 3 classes.*binary with no labels"),
+        ((8, 8, 1), 4, "classes.npz", "expects labels of 4 classes.*classes with 3"),
     ],
     ids=["shape", "grey", "no labels", "other labels"],
 )
@@ -407,7 +400,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(tmp_path):
     assert_refused(result, 4, "loss is nan at step 200.", f"step-{STEPS:08} in run/checkpoints")
     run = tmp_path / "run"
     assert saved_steps(run) == [0, STEPS]
-    checkpoints.verify(run / "checkpoints" / f"step-{STEPS:08}")
+    storage.verify(run / "checkpoints" / f"step-{STEPS:08}")
     assert [line["epoch"] for line in log(run)] == [1]
     assert not (run / "saved_model").exists()
 
@@ -491,7 +484,7 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_run_and_leaves_the_last_on
         "step-00000000",
         "step-00000010",
     ]
-    checkpoints.verify(tmp_path / "checkpoints" / "step-00000010")
+    storage.verify(tmp_path / "checkpoints" / "step-00000010")
 
 
 def test_a_full_disk_ends_the_run_and_loses_nothing(tmp_path):

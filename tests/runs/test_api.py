@@ -1,0 +1,301 @@
+"""`zoo.train` and `zoo.resume` from Python: the same product as the command line."""
+
+import csv
+import json
+import logging
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from support.noisy import Noisy
+from support.shell import (
+    NOISY,
+    assert_refused,
+    assert_same_weights,
+    environment,
+    here,
+    log,
+    write_data,
+)
+
+import zoo
+from zoo.errors import InputError
+from zoo.runs.folder import Run, epochs_since_best, new_run
+from zoo.runs.training import TrainingInterrupted
+
+VOLATILE = ("command", "training_seconds", "ms_per_image", "files", "bytes")  # of a card
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A folder with the data sets of `write_data`."""
+    folder = tmp_path_factory.mktemp("data")
+    write_data(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(data):
+    """A finished run of one model object on arrays, and the model."""
+    model = Noisy((8, 8, 1))
+    return zoo.train(model, binary(data), run=data / "finished", epochs=2, batch_size=64), model
+
+
+def binary(data):
+    with np.load(data / "binary.npz") as file:
+        return file["images"][..., None].astype(np.float32)
+
+
+def card(run):
+    return json.loads((Run(run).saved_model / "card.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("model", "file", "options"),
+    [
+        (NOISY, "binary", {"learning_rate": 0.1}),
+        (NOISY, "classes", {"conditional": True}),
+        ("vae", "binary", {"latent_dim": 2, "filters": 2, "hidden_dim": 4}),
+        ("gan", "grey", {"latent_dim": 2, "hidden_dim": 8}),
+    ],
+    ids=["one objective", "conditional", "vae", "gan"],
+)
+def test_the_command_line_and_python_give_equal_weights_card_and_scores(
+    data, tmp_path, model, file, options
+):
+    source, settings = str(data / f"{file}.npz"), dict(options)
+    flags = ["--conditional"] if settings.pop("conditional", False) else []
+    for key, value in settings.items():
+        flags += ["--set", f"{key}={value}"]
+    flags += ["--epochs", 1, "--batch-size", 64, "--seed", 3, "--run", tmp_path / "typed"]
+    result = here("train", model, "--data", source, *flags)
+    assert result.returncode == 0, result.stderr
+    run = zoo.train(
+        model, source, epochs=1, batch_size=64, seed=3, run=tmp_path / "called", **options
+    )
+    assert_same_weights(run.folder, tmp_path / "typed")
+    assert log(run.folder) == log(tmp_path / "typed")
+    cards = [card(run), card(tmp_path / "typed")]
+    assert cards[0]["scores"] == cards[1]["scores"]
+    assert bool(cards[0]["scores"]) == (model != "gan")
+    stable = [{key: value for key, value in c.items() if key not in VOLATILE} for c in cards]
+    assert stable[0] == stable[1]
+    samples = [zoo.load(r).sample(4, 0, *labels(options)) for r in (run, tmp_path / "typed")]
+    assert np.array_equal(*samples)
+
+
+def labels(options):
+    return [[0, 1, 2, 0]] if options.get("conditional") else []
+
+
+def test_a_run_has_the_best_weights_as_a_keras_model(finished):
+    run, model = finished
+    assert [line["epoch"] for line in run.metrics] == [1, 2]
+    assert run.best.step == min(run.metrics, key=lambda line: line["val_loss"])["step"]
+    again = Run(run.folder).model
+    assert isinstance(again, zoo.GenerativeModel)
+    for a, b in zip(again.weights, run.model.weights, strict=True):
+        assert np.array_equal(a, b)
+    expected = zoo.load(run).sample(4, seed=1)
+    assert np.array_equal(again.sample(4, [0, 1]), expected)
+    assert run.model is model
+
+
+def test_a_second_training_of_one_model_is_a_new_run_from_its_weights(finished, data, tmp_path):
+    run, model = finished
+    before = [weight.numpy() for weight in model.trainable_weights]
+    second = zoo.train(model, binary(data), run=tmp_path / "second", epochs=3, batch_size=64)
+    assert [line["epoch"] for line in second.metrics] == [1, 2, 3]
+    assert second.metrics[0]["loss"] < run.metrics[0]["loss"]
+    assert card(second)["step"] > 0
+    assert any(
+        not np.array_equal(a, b) for a, b in zip(before, model.trainable_weights, strict=True)
+    )
+
+
+def test_keras_callbacks_see_every_metric_and_can_stop(data, tmp_path):
+    run = zoo.train(
+        "gan",
+        data / "grey.npz",
+        run=tmp_path / "run",
+        epochs=3,
+        batch_size=64,
+        callbacks=[
+            keras.callbacks.CSVLogger(str(tmp_path / "log.csv")),
+            keras.callbacks.EarlyStopping("pixel_diversity", mode="max", min_delta=1e9, patience=1),
+        ],
+        latent_dim=2,
+        hidden_dim=8,
+    )
+    with (tmp_path / "log.csv").open() as file:
+        rows = [*csv.DictReader(file)]
+    written = [float(row["pixel_diversity"]) for row in rows]
+    assert written == pytest.approx([line["pixel_diversity"] for line in run.metrics])
+    assert len(rows) == 2
+
+
+def test_patience_stops_a_run_that_does_not_improve(data, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "zoo")
+    frozen = Noisy((8, 8, 1), learning_rate=1e-30)
+    run = zoo.train(frozen, binary(data), run=tmp_path, epochs=9, batch_size=64, patience=2)
+    assert len(run.metrics) == 3
+    assert "Stopping: no better score for 2 epochs." in caplog.messages
+    assert run.recipe["patience"] == 2
+    assert run.is_finished
+
+
+@pytest.mark.parametrize(
+    ("losses", "epochs"), [([], 0), ([3, 2, 1], 0), ([1, 2, 3], 2), ([2, 1, 1], 1)]
+)
+def test_epochs_since_the_best(losses, epochs):
+    assert epochs_since_best([{"val_loss": loss} for loss in losses]) == epochs
+    assert epochs_since_best([{"loss": loss} for loss in losses]) == 0
+
+
+def test_a_config_repeats_a_run(data, tmp_path):
+    settings = ["--data", data / "binary.npz", "--epochs", 1, "--batch-size", 64]
+    settings += ["--set", "learning_rate=0.2"]
+    assert here("train", NOISY, *settings, "--run", tmp_path / "a").returncode == 0
+    config = tmp_path / "a" / "run.json"
+    result = here("train", "--config", config, "--run", tmp_path / "b")
+    assert result.returncode == 0, result.stderr
+    assert_same_weights(tmp_path / "b", tmp_path / "a")
+    result = here("train", "--config", config, "--seed", 1, "--run", tmp_path / "c")
+    assert result.returncode == 0, result.stderr
+    assert Run(tmp_path / "c").recipe == {**Run(tmp_path / "a").recipe, "seed": 1}
+
+
+class Stop(keras.callbacks.Callback):
+    """Sends SIGTERM at a step."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.at = step
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if int(self.model.step) + 1 == self.at:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def test_an_interrupt_is_a_keyboard_interrupt_and_the_run_resumes(data, tmp_path):
+    model = Noisy((8, 8, 1))
+    with pytest.raises(KeyboardInterrupt, match=r"Saved step 3\. Resume with: zoo train") as caught:
+        zoo.train(
+            model, binary(data), run=tmp_path / "run", epochs=2, batch_size=64, callbacks=[Stop(3)]
+        )
+    assert isinstance(caught.value, TrainingInterrupted)
+    assert caught.value.run.checkpoints[0].step == 3
+    run = zoo.resume(caught.value.run, binary(data))
+    assert [line["epoch"] for line in run.metrics] == [1, 2]
+
+
+def test_data_may_move_but_not_change(data, tmp_path):
+    shutil.copy(data / "binary.npz", tmp_path / "first.npz")
+    with pytest.raises(TrainingInterrupted):
+        zoo.train(
+            NOISY,
+            tmp_path / "first.npz",
+            run=tmp_path / "run",
+            epochs=1,
+            batch_size=64,
+            callbacks=[Stop(3)],
+        )
+    (tmp_path / "first.npz").rename(tmp_path / "second.npz")
+    with pytest.raises(InputError, match="the training images changed"):
+        zoo.resume(tmp_path / "run", data / "other.npz")
+    run = zoo.resume(tmp_path / "run", tmp_path / "second.npz")
+    assert len(run.metrics) == 1
+
+
+def test_options_are_refused_for_a_model_that_has_its_own(data):
+    with pytest.raises(InputError, match="for a model given by its name"):
+        zoo.train(Noisy((8, 8, 1)), binary(data), learning_rate=0.1)
+
+
+def test_runs_of_one_second_have_folders_of_their_own(tmp_path):
+    folders = {new_run("zoo-a:vae", "my data/[x]", tmp_path).folder.name for _ in range(3)}
+    assert len(folders) == 3
+    assert all(name.isprintable() and not set(name) & set("[]/ :") for name in folders)
+
+
+SCRIPT = """
+import numpy as np
+import tensorflow as tf
+import zoo
+from support.toys import Pixels
+
+class Mine(Pixels):
+    pass
+
+data = np.zeros((40, 4, 4, 1), np.float32)
+{guard}zoo.train(Mine((4, 4, 1)), data, run="run", epochs=1, batch_size=8)
+"""
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_class_of_a_script_is_imported_without_training(tmp_path, guarded):
+    guard = "if __name__ == '__main__': " if guarded else ""
+    (tmp_path / "script.py").write_text(SCRIPT.format(guard=guard))
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "call zoo.train below `if __name__ == '__main__':`" in done.stderr
+    before = sorted(tmp_path.rglob("*"))
+    result = here("export", "run", "exported", cwd=tmp_path)
+    if guarded:
+        assert result.returncode == 0, result.stderr
+        assert (tmp_path / "exported" / "card.json").is_file()
+    else:
+        assert_refused(result, 2, "script.py trains a model when it is imported")
+        assert [p for p in sorted(tmp_path.rglob("*")) if p.suffix != ".pyc"] == before
+
+
+def test_a_class_that_was_typed_in_is_reported_and_passed_as_cls(data, tmp_path, caplog):
+    scope = {"Noisy": Noisy, "__name__": "__main__"}
+    exec("class Typed(Noisy): pass", scope)
+    model = scope["Typed"]((8, 8, 1))
+    run = zoo.train(model, binary(data), run=tmp_path, epochs=1, batch_size=64)
+    assert "Typed was typed in" in caplog.text
+    with pytest.raises(InputError, match="cls=CLASS"):
+        zoo.restore(tmp_path)
+    again = zoo.restore(tmp_path, cls=scope["Typed"])
+    assert np.array_equal(again.sample(4, 0), run.model.sample(4, 0))
+
+
+def test_missing_labels_are_found_before_training(tmp_path):
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 2, (60, 8, 8), np.uint8), np.arange(60) % 3
+    np.savez(tmp_path / "half.npz", x_train=images[:40], y_train=labels[:40], x_test=images[40:])
+    result = here(
+        "train", NOISY, "--data", tmp_path / "half.npz", "--conditional", "--run", tmp_path / "run"
+    )
+    assert_refused(result, 2, "The test split of half has no labels")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_cannot_be_written_is_exported_elsewhere(finished, data, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount")
+    try:
+        run = Path(shutil.copytree(finished[0].folder, disk / "run"))
+        (run / ".lock").unlink()
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        result = here("export", run, tmp_path / "exported")
+        assert result.returncode == 0, result.stderr
+        with pytest.raises(InputError, match="Expected a folder that can be written"):
+            zoo.resume(run, binary(data))
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
