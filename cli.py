@@ -1,4 +1,4 @@
-"""The door for a checkout: `python cli.py train vae` is `zoo train vae`."""
+"""Runs `zoo` from a source checkout: `python cli.py train vae`."""
 
 from zoo.commands import main
 

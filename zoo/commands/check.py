@@ -1,62 +1,63 @@
-"""`zoo check NAME`: whether a model keeps what every model of the zoo keeps."""
+"""`zoo check NAME`: runs the conformance tests on a model."""
 
 import inspect
 
 import click
 
-from zoo.commands import complete_model, quiet_tensorflow
+from zoo.commands import _options
+from zoo.commands._console import echo
 from zoo.errors import ArtefactError
 
 
 @click.command()
-@click.argument("name", shell_complete=complete_model)
+@_options.model
 @click.option(
     "--set",
     "settings",
     multiple=True,
     metavar="NAME=VALUE",
-    help="A hyperparameter, to make a large model small enough. Repeatable.",
+    help="A hyperparameter, for example to make a large model smaller. Repeatable.",
 )
 def command(name, settings):
-    """Run the conformance checks of a model.
+    """Run the conformance tests on a model.
 
-    NAME is one that `zoo list` shows, PACKAGE:NAME, or FILE.py:Class. The data are small images:
-    binary, 8-bit, in colour, with labels. What the model does not take or cannot do is left out,
-    and what ran is counted. The exit code is 0 if all of it passed, else 3. In a package's own
-    tests the same checks are `test_conformance = zoo.testing.conformance(Model)`.
+    NAME is a name in `zoo list`, PACKAGE:NAME, or FILE.py:Class. The data are small images: binary,
+    8-bit, in colour and with labels. Inapplicable tests are skipped. The exit code is 0 if all
+    others passed, else 3. To run the same tests in a package with pytest, write
+    `test_conformance = zoo.testing.conformance(Model)`.
     """
     from zoo import registry
 
     registry.find(name)
-    quiet_tensorflow()
     from zoo import testing
+    from zoo.registry.options import parse_options
 
     cls = registry.load(name)
     try:
-        subjects = testing.subjects(cls, **registry.parse_options(cls, settings))
+        subjects = testing.subjects(cls, **parse_options(cls, settings))
     except testing.ConformanceError as error:
         raise ArtefactError(error) from None
     ran, failed, kinds = 0, 0, []
     for subject in subjects:
         if subject.refusal:
-            click.echo(f"{subject.kind:12}left out: {subject.refusal}")
+            echo(f"{subject.kind:12}skipped: {subject.refusal}")
             continue
         kinds.append(subject.kind)
         for check in subject.checks():
             problem = failure(subject, check)
-            said = f"FAILED: {problem}" if problem else "passed"
-            click.echo(f"{subject.kind:12}{check:33}{said}")
+            result = f"FAILED: {problem}" if problem else "passed"
+            echo(f"{subject.kind:12}{check:33}{result}")
             ran, failed = ran + 1, failed + bool(problem)
             if problem and check == "contract":
-                click.echo(f"{subject.kind:12}left out: the others, which need a model")
+                echo(f"{subject.kind:12}skipped: the other tests, which need a model")
                 break
-    click.echo(f"{ran} checks ran, on data that are {', '.join(kinds)}: {failed} failed.")
+    echo(f"{ran} tests ran on {', '.join(kinds)} data: {failed} failed.")
     if failed:
-        raise ArtefactError(f"{name} does not keep what every model of the zoo keeps.")
+        raise ArtefactError(f"{name} failed {failed} of {ran} conformance tests.")
 
 
 def failure(subject, check):
-    """Runs a check; returns in one line how it failed, or None."""
+    """Runs a test; returns a line that says how it failed, or None."""
     from zoo import registry, testing
 
     try:
@@ -65,5 +66,5 @@ def failure(subject, check):
         return str(error)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # whatever the model raises, to exit too, is how it fails
-        return registry.one_line(error, inspect.getsourcefile(subject.cls))
+    except BaseException as error:  # SystemExit is a failure of the model, too
+        return registry.describe_error(error, inspect.getsourcefile(subject.cls))

@@ -1,17 +1,16 @@
-"""`zoo complete NAME|DIR|RUN`: test images with a part hidden, which a model draws anew."""
+"""`zoo complete NAME|DIR|RUN`: test images of which a model generates one half."""
 
 import click
 
-from zoo.commands import matching_data, quiet_tensorflow
-from zoo.commands.reconstruct import load_able, of_test_images, place_for, write
-from zoo.commands.sample import in_parts, title
+from zoo.commands import _options
+from zoo.commands._pictures import in_batches, load_capable, picture_path, title, write_picture
 
 HALVES = ("top", "bottom", "left", "right")
-HIDDEN = 0.5  # the grey that is shown where nothing is known
+HIDDEN = 0.5  # the grey of pixels that the model is not given
 
 
 @click.command()
-@of_test_images(8, "Images, a row each.")
+@_options.test_images(8, "Number of images. Each is a row.")
 @click.option(
     "--keep",
     type=click.Choice(HALVES),
@@ -20,48 +19,49 @@ HIDDEN = 0.5  # the grey that is shown where nothing is known
     help="The half that the model is given.",
 )
 @click.option(
-    "--times", type=click.IntRange(1), default=6, show_default=True, help="Completions in a row."
+    "--times", type=click.IntRange(1), default=6, show_default=True, help="Completions per row."
 )
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@_options.seed
 def command(name, number, keep, times, seed, output, **source):
-    """Hide a half of test images and let a model draw it anew.
+    """Generate one half of test images, given the other half.
 
-    A row shows the image, the half that was kept, and what the model draws for the rest: in raster
-    order, so what is drawn does not know of what is kept below it, or right of it in its row.
+    A row shows the image, the half that is kept, and completions. Pixels are generated in raster
+    order, so kept pixels below, or to the right in the same row, are ignored.
 
     \b
     zoo complete runs/20260101-120000-pixelcnn-binarized_mnist
     zoo complete runs/20260101-120000-pixelcnn-binarized_mnist --keep left -o digits.png
     """  # noqa: D301
-    output = place_for(output, "completions")
-    quiet_tensorflow()
+    output = picture_path(output, "completions")
     import numpy as np
 
-    why_not = "it cannot draw a part of an image given what is before it"
-    model = load_able(name, "complete", ["complete"], why_not)
-    test = matching_data(model, **source)[2]
+    from zoo.evaluation.inputs import load_matching_data
+
+    reason = "it cannot generate a part of an image given the rest"
+    model = load_capable(name, "complete", ["complete"], reason)
+    test = load_matching_data(model, **source)[2]
     x, labels = test.take(number, model.card["num_classes"] > 0)
-    mask = np.broadcast_to(known(keep, test.shape), x.shape)
+    mask = np.broadcast_to(keep_mask(keep, test.shape), x.shape)
 
     def draw(first, *part):
         return model.complete(*part[:2], seed, part[2], first)
 
     repeated = (a if a is None else a.repeat(times, axis=0) for a in (x * mask, mask, labels))
-    drawn = in_parts(draw, *repeated).reshape(len(x), times, *test.shape)
+    completions = in_batches(draw, *repeated).reshape(len(x), times, *test.shape)
 
     kept = np.where(mask > 0, x, np.float32(HIDDEN))
-    picture = np.concatenate([x[:, None], kept[:, None], drawn], axis=1)
+    picture = np.concatenate([x[:, None], kept[:, None], completions], axis=1)
     what = (
-        f"{times} completions of {title(model)}, for each of {len(x)} test images of {test.name},"
+        f"{times} completions by {title(model)}, for each of {len(x)} test images of {test.name},"
         f" seed {seed}"
     )
-    legend = f"a row is the image, its {keep} half, the completions"
-    arrays = {"images": x, "mask": mask, "completions": drawn, "labels": labels}
-    write(output, what, picture.reshape(-1, *test.shape), 2 + times, legend, arrays)
+    legend = f"each row shows the image, its {keep} half and the completions"
+    arrays = {"images": x, "mask": mask, "completions": completions, "labels": labels}
+    write_picture(output, what, picture.reshape(-1, *test.shape), 2 + times, legend, arrays)
 
 
-def known(keep, shape):
-    """Returns float32 of shape (height, width, channels), 1 in the half that is kept, else 0."""
+def keep_mask(keep, shape):
+    """Returns a mask, float32 [height, width, channels]: 1 in the half that is kept, else 0."""
     import numpy as np
 
     height, width, _ = shape

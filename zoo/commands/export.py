@@ -1,30 +1,23 @@
-"""`zoo export RUN [DIR]`: the SavedModel of a run."""
+"""`zoo export RUN [DIR]`: exports the SavedModel of a run."""
 
 import click
 
-from zoo.commands import as_argument, quiet_tensorflow
+from zoo.commands._console import as_argument, echo
+from zoo.commands._options import PathType
 
 
 @click.command()
-@click.argument("run", type=click.Path())
-@click.argument("folder", required=False, metavar="[DIR]", type=click.Path())
-@click.option("--half", is_flag=True, help="Store the weights as float16, in half the space.")
+@click.argument("run", type=PathType())
+@click.argument("folder", required=False, metavar="[DIR]", type=PathType())
+@click.option("--half", is_flag=True, help="Store the weights as float16, which halves the size.")
 def command(run, folder, half):
     """Export the best checkpoint of a run as a SavedModel.
 
-    DIR must not exist yet; without it the SavedModel goes into the run, as at the end of training.
+    DIR must not exist. By default the SavedModel is written into the run.
     """
-    from zoo.runs import read_run
+    from zoo.exports.cards import read_card
+    from zoo.runs.folder import Run
 
-    recipe = read_run(run)["recipe"]
-    quiet_tensorflow()
-    from zoo import registry, training
-    from zoo.saving import read_card
-
-    model = registry.create(recipe["model"], **recipe["options"])
-    with training.locked(run):
-        exported = training.export_run(model, run, folder, half)
+    exported = Run(run).export(folder, half)
     step = read_card(exported)["step"]
-    click.echo(
-        f"Wrote {exported}, of step {step:,}. Draw from it with: zoo sample {as_argument(exported)}"
-    )
+    echo(f"Wrote {exported} at step {step:,}. Sample it with: zoo sample {as_argument(exported)}")

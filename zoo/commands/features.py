@@ -1,48 +1,47 @@
-"""`zoo features train DATA`: the classifier whose features compare images."""
+"""`zoo features train DATA`: trains the classifier for feature-based sample metrics."""
 
 import click
 
-from zoo.commands import as_typed, quiet_tensorflow
+from zoo.commands import _options
+from zoo.commands._console import as_typed, echo
 
 
 @click.group()
 def command():
-    """Train a classifier whose features compare images."""
+    """Train a classifier for feature-based sample metrics."""
 
 
 @command.command()
 @click.argument("data")
-@click.option("--size", type=click.IntRange(1, 4096), help="Resize the images to SIZE x SIZE.")
+@_options.size
 @click.option(
     "-o",
     "--output",
     metavar="DIR",
-    type=click.Path(),
-    help="Folder, not there yet. Default: features-DATA.",
+    type=_options.PathType(),
+    help="A new folder. Default: features-DATA.",
 )
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training data.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@_options.seed
 def train(data, size, output, epochs, seed):
-    """Train a classifier on the labels of DATA, and keep it as a SavedModel.
+    """Train a classifier on the labels of DATA and save it as a SavedModel.
 
-    DATA is the name of a data set (zoo data), or the path of a folder, .npz or .npy, with labels.
+    DATA is the name of a data set (zoo data), or the path of a folder, .npz or .npy with labels.
 
     \b
     zoo features train mnist
     zoo features train ./photos --size 32 -o features-photos
     """  # noqa: D301
-    quiet_tensorflow()
     from zoo import datasets
     from zoo.evaluation import features
 
     found = datasets.load_dataset(data, size)
-    click.echo(datasets.describe(found))
+    echo(found.describe())
     folder = features.train(
         found,
         output or f"features-{'-'.join(found[0].name.split())}",
         epochs or features.EPOCHS,
         seed,
         command=as_typed(),
-        say=click.echo,
     )
-    click.echo(f"Wrote {folder}")
+    echo(f"Wrote {folder}")

@@ -1,73 +1,76 @@
-"""`zoo info NAME`: what a model is, where it comes from, what it takes and what it can do."""
+"""`zoo info NAME`: the paper, options, methods and pretrained weights of a model."""
 
 import click
 
-from zoo.commands import complete_model, print_table, quiet_tensorflow
+from zoo.commands import _options
+from zoo.commands._console import echo, print_table
 
 
 @click.command()
-@click.argument("name", shell_complete=complete_model)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_options.model
+@_options.as_json
 def command(name, as_json):
-    """Describe a model: its paper, its options, what it can do.
+    """Describe a model: its paper, options, methods and pretrained weights.
 
-    NAME is one that `zoo list` shows, PACKAGE:NAME, or FILE.py:Class.
+    NAME is a name in `zoo list`, PACKAGE:NAME, or FILE.py:Class.
     """
     from zoo import registry
+    from zoo.exports import pretrained
+    from zoo.registry.options import FROM_DATA
 
     entry = registry.find(name)
-    quiet_tensorflow()
-    cls = registry.load(name)
-    from zoo.model import CAPABILITIES
-
-    can = [verb for verb in CAPABILITIES if callable(getattr(cls, verb, None))]
-    recipe = getattr(cls, "recipe", {})
-    settable = [o for o in registry.options(cls) if o.name not in registry.FROM_DATA]
+    description = registry.describe(name)
+    options = [option for option in description.options if option.name not in FROM_DATA]
     models = registry.models()
-    tags = [*registry.pretrained(models).get(entry, {})]
-    name = next((typed for typed, known in models.items() if known == entry), name)
+    tags = [*pretrained.pretrained(models).get(entry, {})]
+    name = next((shortest for shortest, other in models.items() if other == entry), name)
 
     if as_json:
         import json
         from dataclasses import asdict
 
-        found = {
+        fields = {
             **asdict(entry),
             "name": name,
-            "can": can,
-            "recipe": recipe,
+            "can": description.methods,
+            "recipe": description.recipe,
             "options": [
                 {
-                    "name": o.name,
-                    "type": o.type,
-                    "required": o.required,
-                    "default": None if o.required else o.default,
-                    "meaning": o.meaning,
+                    "name": option.name,
+                    "type": option.type,
+                    "required": option.required,
+                    "default": None if option.required else option.default,
+                    "meaning": option.meaning,
                 }
-                for o in settable
+                for option in options
             ],
             "pretrained": tags,
         }
-        click.echo(json.dumps(found, indent=2, default=str))
+        echo(json.dumps(fields, indent=2, default=str))
         return
 
-    where = f"{entry.package} {entry.version}" if entry.package else entry.value
+    recipe = ", ".join(f"{key}={value}" for key, value in description.recipe.items())
     print_table(
         [
             ("name", name),
             ("summary", entry.summary or "-"),
             ("family", entry.family or "-"),
             ("source", entry.source or "-"),
-            ("package", where),
-            ("can", ", ".join(can) or "-"),
-            ("recipe", ", ".join(f"{key}={value}" for key, value in recipe.items()) or "-"),
+            ("package", f"{entry.package} {entry.version}" if entry.package else entry.value),
+            ("methods", ", ".join(description.methods) or "-"),
+            ("recipe", recipe or "-"),
             ("pretrained", ", ".join(tags) or "-"),
         ]
     )
-    if settable:
-        click.echo(f"\nOptions, as in: zoo train {name} --set {settable[0].name}=VALUE")
+    if options:
+        echo(f"\nOptions, used as: zoo train {name} --set {options[0].name}=VALUE")
         rows = [
-            (o.name, o.type, "required" if o.required else str(o.default), o.meaning)
-            for o in settable
+            (
+                option.name,
+                option.type,
+                "required" if option.required else str(option.default),
+                option.meaning,
+            )
+            for option in options
         ]
         print_table([("NAME", "TYPE", "DEFAULT", "MEANING"), *rows])

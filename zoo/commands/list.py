@@ -1,33 +1,39 @@
-"""`zoo list`: the models that are installed."""
+"""`zoo list`: the installed models."""
 
 import click
 
-from zoo.commands import print_table
+from zoo.commands import _options
+from zoo.commands._console import echo, print_table
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_options.as_json
 def command(as_json):
-    """List the models that are installed."""
+    """List the installed models."""
     from zoo import registry
+    from zoo.exports import pretrained
+    from zoo.registry.entry_points import plugins_disabled
 
     models = registry.models()
-    shipped = registry.pretrained(models)
+    shipped = pretrained.pretrained(models)
     rows = [(name, entry, [*shipped.get(entry, {})]) for name, entry in models.items()]
-    if off := registry.switched_off():
-        click.echo(off, err=True)
+    if message := plugins_disabled():
+        echo(message, err=True)
     if as_json:
         import json
         from dataclasses import asdict
 
-        found = [{**asdict(entry), "name": name, "pretrained": tags} for name, entry, tags in rows]
-        click.echo(json.dumps(found, indent=2))
+        fields = [{**asdict(entry), "name": name, "pretrained": tags} for name, entry, tags in rows]
+        echo(json.dumps(fields, indent=2))
         return
     if not rows:
-        click.echo("No models. Install zoo's own with: pip install keras-genzoo", err=True)
+        echo(
+            "No models are installed. Install the built-in models with: pip install keras-genzoo",
+            err=True,
+        )
         return
     table = [("NAME", "FAMILY", "PACKAGE", "PRETRAINED", "SUMMARY")]
     for name, entry, tags in rows:
-        summary = f"Cannot be used: {entry.problem}" if entry.problem else entry.summary
+        summary = f"Unusable: {entry.problem}" if entry.problem else entry.summary
         table.append((name, entry.family or "-", entry.package, ", ".join(tags) or "-", summary))
     print_table(table)

@@ -1,4 +1,4 @@
-"""`zoo new-plugin NAME`: a package with a model of one's own, which works as it is."""
+"""`zoo new-plugin NAME`: writes a package with a working example model."""
 
 import keyword
 import re
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from zoo.commands._console import echo
 from zoo.errors import InputError
 
 TEMPLATE = Path(__file__).parent.parent / "template"
@@ -14,42 +15,42 @@ TEMPLATE = Path(__file__).parent.parent / "template"
 @click.command()
 @click.argument("name")
 def command(name):
-    """Write a package with one model: ./zoo-NAME.
+    """Write a package with one model to ./zoo-NAME.
 
-    It has a model with an exact likelihood, its tests, a README and a workflow that runs the tests.
-    NAME is what `zoo` will know the model by: small letters, digits and dashes.
+    It contains a model with an exact likelihood, its tests, a README and a workflow that runs the
+    tests. NAME is the model's name in `zoo`: lower-case letters, digits and dashes.
     """
-    from zoo import registry
+    from zoo.registry.entry_points import entries
 
     module, cls = name.replace("-", "_"), "".join(map(str.capitalize, name.split("-")))
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(cls):
         raise InputError(
-            "Expected a name of small letters, digits and dashes, as wgan-gp, that Python has not"
-            f" taken. Received: {name}"
+            "NAME must consist of lower-case letters, digits and dashes, as wgan-gp, and not be a"
+            f" Python keyword. Received: {name}"
         )
-    for entry in registry.entries():
+    for entry in entries():
         if name == entry.name or f"zoo-{name}" == entry.package:
             raise InputError(
-                f"{entry.package} is installed and has the model {entry.name}. Choose another name"
-                f" than {name}."
+                f"The installed package {entry.package} already has the model {entry.name}. Choose"
+                f" another name. Received: {name}"
             )
     folder = Path(f"zoo-{name}")
     try:
         folder.mkdir()
     except OSError as error:
-        raise InputError(f"{folder} cannot be made: {error.strerror}.") from error
+        raise InputError(f"Cannot create {folder}: {error.strerror}.") from error
 
     words = {"zoo_example": f"zoo_{module}", "Example": cls, "example": name}
 
-    def named(text):
+    def rename(text):
         return re.sub("|".join(words), lambda match: words[match[0]], text)
 
     for source in sorted(TEMPLATE.rglob("*")):
-        path = folder / named(str(source.relative_to(TEMPLATE)))
+        path = folder / rename(str(source.relative_to(TEMPLATE)))
         if source.is_file() and "__pycache__" not in path.parts:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(named(source.read_text("utf-8")), "utf-8")
-    click.echo(
-        f"{folder} has the model {name} in zoo_{module}/model.py, which works as it is:\n"
+            path.write_text(rename(source.read_text("utf-8")), "utf-8")
+    echo(
+        f"Wrote {folder} with a working model in zoo_{module}/model.py. Try it:\n"
         f"  cd {folder} && pip install -e '.[test]' && zoo train {name} && pytest"
     )

@@ -1,4 +1,4 @@
-"""`zoo plugins`: what is installed, what is wrong with it, and how to mend or remove it."""
+"""`zoo plugins`: lists installed plugins and diagnoses problems."""
 
 import contextlib
 import os
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import click
 
-from zoo.commands import print_table, progress
+from zoo.commands._console import echo, print_table
 from zoo.errors import ArtefactError, InputError
 
-IMPORT_SECONDS = 120  # in which a model has to be imported
+IMPORT_SECONDS = 120  # the longest time that the import of a model may take
 IMPORT = """
 import os
 import sys
@@ -24,60 +24,62 @@ from zoo.errors import ZooError
 name, answer = sys.argv[1:]
 try:
     registry.load(name)
-    trouble = ""
+    problem = ""
 except ZooError as error:
-    trouble = str(error)
+    problem = str(error)
 except Exception as error:
-    entry = registry.find(name)
-    trouble = str(registry.unusable(entry, f"its import failed: {registry.one_line(error, '')}."))
-Path(answer).write_text(trouble, "utf-8")
-os._exit(0)  # whatever a plugin has begun
+    problem = f"its import failed: {registry.describe_error(error, '')}."
+    problem = str(registry.unusable(registry.find(name), problem))
+Path(answer).write_text(problem, "utf-8", "replace")
+os._exit(0)  # also ends threads that a plugin started
 """
 
 
 @click.command()
 @click.option(
     "--import",
-    "tried",
+    "do_import",
     is_flag=True,
-    help=f"Import each model, in a process of its own, for up to {IMPORT_SECONDS} s.",
+    help=f"Import each model in a separate process, for at most {IMPORT_SECONDS} s each.",
 )
-def command(tried):
-    """Say of each installed package with models whether they can be used.
+def command(do_import):
+    """Check installed plugins.
 
-    What is wrong stands below the table, with what mends it. Without --import no code of a plugin
-    runs. The exit code is 3 if a model cannot be used. ZOO_PLUGINS= in front of any command
-    switches all plugins off.
+    Problems and suggested fixes are listed below the table. Without --import no code of a plugin
+    runs. The exit code is 3 if a model is unusable. To disable all plugins for one command, write
+    ZOO_PLUGINS= in front of it.
     """
     from zoo import registry
+    from zoo.progress import Bars
+    from zoo.registry.entry_points import plugins_disabled
 
-    found, troubles = registry.models(), []
-    with progress() as begin:
-        advance = begin("importing")(len(found))
-        for name, entry in found.items():
+    models, problems = registry.models(), []
+    with Bars() as progress:
+        progress.start(len(models), "importing")
+        for name, entry in models.items():
             if entry.problem:
-                troubles.append(str(registry.unusable(entry, entry.problem)))
+                problems.append(str(registry.unusable(entry, entry.problem)))
             else:
-                troubles.append(import_trouble(name) if tried else "")
-            advance(1)
-    good = "imported" if tried else "ready"
+                problems.append(diagnose(name) if do_import else "")
+            progress.advance()
+    usable = "imported" if do_import else "ready"
     rows = sorted(
-        (entry.package, entry.version or "-", name, "cannot be used" if trouble else good)
-        for (name, entry), trouble in zip(found.items(), troubles, strict=True)
+        (entry.package, entry.version or "-", name, "unusable" if problem else usable)
+        for (name, entry), problem in zip(models.items(), problems, strict=True)
     )
     print_table([("PACKAGE", "VERSION", "MODEL", "STATE"), *rows])
-    if off := registry.switched_off():
-        click.echo(off, err=True)
-    for name in sorted({entry.name for typed, entry in found.items() if typed != entry.name}):
-        click.echo(clash(name, found), err=True)
-    for trouble in filter(None, troubles):
-        click.echo(trouble, err=True)
-    if count := sum(map(bool, troubles)):
-        raise ArtefactError(f"{count} of {len(found)} models cannot be used.")
+    if message := plugins_disabled():
+        echo(message, err=True)
+    for name in sorted({entry.name for typed, entry in models.items() if typed != entry.name}):
+        echo(explain_clash(name, models), err=True)
+    for problem in filter(None, problems):
+        echo(problem, err=True)
+    if count := sum(map(bool, problems)):
+        raise ArtefactError(f"{count} of {len(models)} models are unusable.")
 
 
-def import_trouble(name):
-    """Returns why a model cannot be imported, in a process of its own; "" if it can."""
+def diagnose(name):
+    """Imports a model in a separate process; returns what is wrong, or ""."""
     from zoo import registry
 
     with tempfile.TemporaryDirectory() as folder:
@@ -96,20 +98,25 @@ def import_trouble(name):
             problem = f"its import took more than {IMPORT_SECONDS} seconds."
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)  # with all that it started
+                os.killpg(child.pid, signal.SIGKILL)  # and the processes it started
             child.wait()
         if answer.exists():
             return answer.read_text("utf-8")
     return str(registry.unusable(registry.find(name), problem))
 
 
-def clash(name, found):
-    """Says what to type for the models of one name, of all that `registry.models` found."""
+def explain_clash(name, models):
+    """Returns what to write for each of the models that share a name.
+
+    Args:
+      name: str.
+      models: dict; the result of `registry.models`.
+    """
     from zoo import registry
 
     try:
         own = registry.find(name)
     except InputError as error:
         return str(error)
-    others = [typed for typed, entry in found.items() if typed != entry.name == name]
-    return f"{name} is the model of {own.package}. Write {' or '.join(others)} for another."
+    others = [shortest for shortest, entry in models.items() if shortest != entry.name == name]
+    return f"{name} means the model in {own.package}. For another, write {' or '.join(others)}."

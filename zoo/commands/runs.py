@@ -1,67 +1,64 @@
-"""`zoo runs`: what has been trained here."""
+"""`zoo runs`: lists the runs in a folder."""
 
 import click
 
-from zoo.commands import print_table
+from zoo.commands import _options
+from zoo.commands._console import echo, print_table
 
 
 @click.command()
-@click.argument("folder", default="runs", type=click.Path(file_okay=False))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.argument("folder", default="runs", type=_options.PathType(file_okay=False))
+@_options.as_json
 def command(folder, as_json):
-    """List the runs in FOLDER (default: runs), the newest last."""
+    """List the runs in FOLDER (default: runs), newest last."""
     import json
     from pathlib import Path
 
-    found = [_describe(path.parent) for path in sorted(Path(folder).glob("*/run.json"))]
+    rows = [_describe(path.parent) for path in sorted(Path(folder).glob("*/run.json"))]
     if as_json:
-        click.echo(json.dumps(found, indent=2))
-    elif not found:
-        click.echo(f"No runs in {folder}. Start one with: zoo train NAME", err=True)
+        echo(json.dumps(rows, indent=2))
+    elif not rows:
+        echo(f"No runs in {folder}. Start one with: zoo train NAME", err=True)
     else:
         head = ("RUN", "MODEL", "DATA", "EPOCH", "STEP", "LOSS", "VALIDATION", "STATE")
         keys = ("run", "model", "data", "epoch", "step", "loss")
-        rows = (
-            [*(_text(run[key]) for key in keys), _validation(run), run["state"]] for run in found
-        )
-        print_table([head, *rows])
+        table = [[*(_text(row[k]) for k in keys), _validation(row), row["state"]] for row in rows]
+        print_table([head, *table])
 
 
-def _describe(run):
-    """Reads a run's files; a damaged one is listed as such."""
-    from zoo import checkpoints
+def _describe(folder):
+    """Returns the row of a run; the state of one that cannot be read is "damaged"."""
     from zoo.errors import ZooError
-    from zoo.runs import is_running, read_metrics, read_run
+    from zoo.runs.folder import Run
 
+    run = Run(folder)
     scores = ("loss", "val_loss", "frechet_distance")
     row = dict.fromkeys(("model", "data", "epoch", "step", *scores))
-    row |= {"run": str(run), "state": "damaged"}
+    row |= {"run": str(folder), "state": "damaged"}
     try:
-        recipe = read_run(run)["recipe"]
-        log = read_metrics(run) or [{"epoch": 0}]
+        recipe, log = run.recipe, run.metrics or [{"epoch": 0}]
+        state = "running" if run.is_running else "finished" if run.is_finished else "resumable"
+        checkpoints = run.checkpoints
     except ZooError:
         return row
     last = log[-1]
-    looks = [line["frechet_distance"] for line in log if "frechet_distance" in line]
-    done = last["epoch"] == recipe["epochs"] and (run / "saved_model" / "card.json").exists()
-    state = "running" if is_running(run) else "finished" if done else "resumable"
-    steps = [name.removeprefix("step-") for name in checkpoints.sealed(run / "checkpoints")]
+    distances = [line["frechet_distance"] for line in log if "frechet_distance" in line]
     return row | {
         "model": recipe["model"],
         "data": recipe["data"]["name"],
         "epoch": f"{last['epoch']}/{recipe['epochs']}",
-        "step": max((int(step) for step in steps if step.isdecimal()), default=None),
+        "step": checkpoints[0].step if checkpoints else None,
         "loss": last.get("loss"),
         "val_loss": last.get("val_loss"),
-        "frechet_distance": looks[-1] if looks else None,
+        "frechet_distance": distances[-1] if distances else None,
         "state": state,
     }
 
 
-def _validation(run):
-    if run["frechet_distance"] is None:
-        return _text(run["val_loss"])
-    return f"{run['frechet_distance']:.4g} (Fréchet)"
+def _validation(row):
+    if row["frechet_distance"] is None:
+        return _text(row["val_loss"])
+    return f"{row['frechet_distance']:.4g} (Fréchet)"
 
 
 def _text(value):

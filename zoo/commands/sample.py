@@ -1,129 +1,105 @@
-"""`zoo sample NAME|DIR|RUN`: images from a SavedModel."""
+"""`zoo sample NAME|DIR|RUN`: samples from a SavedModel."""
 
-import contextlib
-import itertools
-from pathlib import Path
+import shlex
 
 import click
 
-from zoo.commands import quiet_tensorflow
+from zoo.commands import _options
+from zoo.commands._console import echo
+from zoo.commands._pictures import (
+    BATCH_SIZE,
+    PICTURES,
+    check_suffix,
+    draw_samples,
+    load_saved_model,
+    sample_labels,
+    save_arrays,
+    title,
+    unused_name,
+    writing_to,
+)
 from zoo.errors import InputError
 
-BATCH_SIZE = 256
+# Types of files that cannot be written. A name with any other suffix is a folder.
+_OTHER_FILES = (".bmp", ".csv", ".gif", ".json", ".npy", ".pdf", ".tif", ".tiff", ".txt", ".webp")
 
 
 @click.command()
-@click.argument("name", metavar="NAME|DIR|RUN", type=click.Path())
+@_options.saved_model
 @click.option("-n", "num_samples", type=click.IntRange(1), default=64, show_default=True)
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
-@click.option("--label", help="Class to draw, as its number or name. Default: all in turn.")
+@_options.seed
 @click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE.png|FILE.npz|DIR",
-    help="A grid, the numbers, or a picture an image. Default: samples.png, samples-2.png, …",
+    "--first",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Index of the first sample. Sample i depends only on the seed and i.",
 )
-def command(name, num_samples, seed, label, output):
-    """Draw images from a SavedModel.
+@click.option(
+    "--label", help="Number or name of the class to generate. Default: all classes in turn."
+)
+@_options.output(
+    "FILE.png|FILE.npz|DIR",
+    "A grid, the arrays, or one file per image. Default: samples.png, samples-2.png, …",
+)
+def command(name, num_samples, seed, first, label, output):
+    """Generate images with a SavedModel.
 
-    It may be named by a pretrained model, the folder of an export, or a finished run.
+    The argument is the name of a pretrained model, or the folder of a SavedModel or of a finished
+    run. A folder of images is written batch by batch. To continue one that was interrupted, use
+    --first.
 
     \b
     zoo sample runs/20260101-120000-vae-mnist_binary
     zoo sample runs/20260101-120000-vae-mnist_binary -n 16 -o digits.png
     """  # noqa: D301
-    output = output or free_name("samples")
-    if not output.suffix and output.is_dir() and any(output.iterdir()):
-        raise InputError(f"Expected a new or empty folder for -o. Received: {output}")
-    if output.suffix not in ("", ".png", ".npz"):
-        raise InputError(f"Expected FILE.png, FILE.npz or a folder for -o. Received: {output}")
-    quiet_tensorflow()
-    import numpy as np
-
-    from zoo import images, saving
-
-    model = saving.load(name)
-    labels = labels_of(model, num_samples, label)
-    drawn = draw(model, num_samples, seed, labels)
-    with placed(output):
-        if output.suffix == ".npz":
-            arrays = {"images": drawn} if labels is None else {"images": drawn, "labels": labels}
-            np.savez_compressed(output, **arrays)
-        elif output.suffix:
-            images.save_grid(output, drawn, model.card["num_classes"] if label is None else 0)
-        else:
-            images.save_images(output, drawn)
-    click.echo(f"Wrote {num_samples} samples of {title(model)}, seed {seed}, to {output}")
-
-
-@contextlib.contextmanager
-def placed(output):
-    """Makes the parent of what is written here, and tells in one line if it cannot be written."""
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
+    output = output or unused_name("samples")
+    suffix = output.suffix.lower()
+    is_folder = output.is_dir() or suffix not in (*PICTURES, ".npz", *_OTHER_FILES)
+    if not is_folder:
+        check_suffix(output, *PICTURES, ".npz")
+    elif not first and output.is_dir() and any(output.iterdir()):
         raise InputError(
-            f"Expected a place that can be written for -o. Received: {error}"
-        ) from None
+            f"-o must be a new or empty folder, unless --first is given. Received: {output}"
+        )
+    model = load_saved_model(name)
+    labels = sample_labels(model, num_samples, label, first)
+    if is_folder:
+        _write_images(model, output, num_samples, seed, first, labels, name)
+    else:
+        samples = draw_samples(model, num_samples, seed, labels, first)
+        with writing_to(output):
+            if suffix == ".npz":
+                arrays = {"images": samples} | ({} if labels is None else {"labels": labels})
+                save_arrays(output, **arrays)
+            else:
+                from zoo import render
+
+                classes = model.card["num_classes"] if label is None else 0
+                render.save_grid(output, samples, classes)
+    echo(f"Wrote {num_samples} samples of {title(model)}, seed {seed}, to {output}")
 
 
-def free_name(stem):
-    """Returns the first of stem.png, stem-2.png, … that is not there."""
-    names = itertools.chain([f"{stem}.png"], (f"{stem}-{k}.png" for k in itertools.count(2)))
-    return next(path for path in map(Path, names) if not path.exists())
+def _write_images(model, folder, num_samples, seed, first, labels, name):
+    """Writes a file per sample, batch by batch; one that cannot be written leaves no torn file."""
+    from zoo import render
 
-
-def title(model):
-    """Says which model, and how far it is trained: "vae, step 1,000"."""
-    return f"{model.name}, step {model.card['step']:,}" if "step" in model.card else model.name
-
-
-def draw(model, num_samples, seed, labels=None):
-    """Draws samples in parts."""
-    import numpy as np
-
-    def sample(first, k, labels):
-        return model.sample(len(k), seed, labels, first)
-
-    return in_parts(sample, np.arange(num_samples), labels)
-
-
-def in_parts(function, *arrays):
-    """Applies a function in parts, so that memory does not grow with the network's activations.
-
-    Args:
-      function: of (first, *parts), with the index of the first example of the parts of arrays.
-      *arrays: [n, …] each, or None, which stays None.
-
-    Returns:
-      [n, …] array.
-    """
-    import numpy as np
-
-    results = []
-    for first in range(0, len(arrays[0]), BATCH_SIZE):
-        parts = (a if a is None else a[first : first + BATCH_SIZE] for a in arrays)
-        results.append(np.asarray(function(first, *parts)))
-    return np.concatenate(results)
-
-
-def labels_of(model, n, label=None):
-    """Returns int32 [n] for a conditional model, of one label or of all in turn; else None."""
-    import numpy as np
-
-    classes = model.card["num_classes"]
-    names = model.trained_on.get("class_names", [])
-    if not classes:
-        if label is not None:
-            raise InputError("This model was trained without labels: leave out --label.")
-        return None
-    if label is None:
-        return np.arange(n, dtype=np.int32) % classes
-    if label in names:
-        return np.full(n, names.index(label), np.int32)
-    if label.isdecimal() and int(label) < classes:
-        return np.full(n, int(label), np.int32)
-    known = f" ({', '.join(names)})" if names else ""
-    raise InputError(f"Expected a label of 0 to {classes - 1}{known}. Received: {label!r}")
+    done = 0
+    try:
+        for start in range(0, num_samples, BATCH_SIZE):
+            count = min(BATCH_SIZE, num_samples - start)
+            part = None if labels is None else labels[start : start + count]
+            for image in draw_samples(model, count, seed, part, first + start):
+                with writing_to(folder / f"{first + done:06}.png"):
+                    render.save_images(folder, image[None], first + done)
+                done += 1
+    except (KeyboardInterrupt, InputError):
+        if done:
+            again = shlex.join(
+                ["zoo", "sample", str(name), "-n", str(num_samples - done), "--seed", str(seed)]
+            )
+            echo(
+                f"Wrote {done} of {num_samples} samples to {folder}."
+                f" Continue with: {again} --first {first + done} -o {shlex.quote(str(folder))}"
+            )
+        raise

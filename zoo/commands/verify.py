@@ -1,62 +1,50 @@
-"""`zoo verify NAME|DIR|RUN`: whether a SavedModel keeps what its card says."""
-
-import shlex
+"""`zoo verify NAME|DIR|RUN`: verifies the files of a SavedModel and recomputes its scores."""
 
 import click
 
-from zoo.commands import matching_data, print_table, progress, quiet_tensorflow
+from zoo.commands import _options
+from zoo.commands._console import echo, print_table
 from zoo.errors import ArtefactError, InputError
 
 
 @click.command()
-@click.argument("name", metavar="NAME|DIR|RUN", type=click.Path())
-@click.option("--data", help="Where the data are now. Default: where they were in training.")
+@_options.saved_model
+@click.option("--data", help="Name or path of the data set. Default: the path in the card.")
 @click.option(
     "--features",
-    type=click.Path(),
+    type=_options.PathType(),
     metavar="DIR",
-    help="The classifier that scores of samples are of. Default: that of the data set.",
+    help="Classifier whose features compare samples with images. Default: the one included for"
+    " the data set.",
 )
-@click.option("--quick", is_flag=True, help="Only scores of few images: seconds, not minutes.")
+@click.option("--quick", is_flag=True, help="Recompute only scores that take seconds.")
 def command(name, data, features, quick):
-    """Compute the scores of a SavedModel anew and compare them with its card.
+    """Verify the files of a SavedModel and recompute the scores in its card.
 
-    The files are compared with their sha256 first. A score may differ by a quarter of its standard
-    error, for machines round differently. Speed and scores of other data or of another classifier
-    are left out. The exit code is 0 if all others agree, else 3.
+    Files are verified by their sha256. A recomputed score may differ by a quarter of its standard
+    error, to allow for rounding differences between machines. Scores of speed, of other data or of
+    another classifier are left out. The exit code is 3 if a file or a score does not match.
     """
-    quiet_tensorflow()
-    from zoo import saving
-    from zoo.commands.evaluate import cells
-    from zoo.evaluation.verification import Verifier, agrees, is_quick
+    from zoo.evaluation.scores import format_score
+    from zoo.evaluation.verification import verify
 
-    model = saving.load(name)
-    splits = matching_data(model, data)
-    asked = [s for s in model.card["scores"] if "split" in s["protocol"]]
+    checks = verify(name, data, features=features, quick=quick)
     table, left_out, wrong = [("METRIC", "CARD", "HERE", "AGREE", "ON")], {}, []
-    with progress() as begin:
-        verifier = Verifier(model, splits, features, begin)
-        for score in filter(is_quick, asked) if quick else asked:
-            metric, value, _, on = cells(score)
-            try:
-                new = verifier(score)
-            except InputError as error:
-                left_out.setdefault(str(error), []).append(metric)
-                continue
-            agree = agrees(score, new)
-            table.append((metric, value, cells(new)[1], "yes" if agree else "NO", on))
-            if not agree:
-                wrong.append(metric)
-    for error, metrics in left_out.items():
-        click.echo(f"Left out {', '.join(metrics)}: {error}", err=True)
+    for check in checks:
+        metric, value, _, on = format_score(check.score)
+        if check.new is None:
+            left_out.setdefault(check.reason, []).append(metric)
+            continue
+        agree = "yes" if check.agrees else "NO"
+        table.append((metric, value, format_score(check.new)[1], agree, on))
+        if not check.agrees:
+            wrong.append(metric)
+    for reason, metrics in left_out.items():
+        echo(f"Not verified: {', '.join(metrics)}. {reason}", err=True)
     if len(table) == 1:
-        few = "of few images " if quick else ""
-        raise InputError(
-            f"Expected scores {few}in the card of {name} that can be computed here: zoo evaluate"
-            f" {shlex.quote(str(model.folder))}"
-        )
+        raise InputError(f"No score in the card of {name} can be recomputed here.")
     print_table(table)
     if wrong:
-        raise ArtefactError(f"{name} does not keep what its card says of {', '.join(wrong)}.")
-    n = len(table) - 1
-    click.echo(f"{name} keeps what its card says: the files, and {n} score{'s' * (n > 1)}.")
+        raise ArtefactError(f"{name} does not match its card. Different: {', '.join(wrong)}.")
+    count = len(table) - 1
+    echo(f"{name} verified: all files and {count} score{'s' * (count > 1)} match.")

@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from click.shell_completion import ShellComplete
 
 from zoo.commands import VERBS, main
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 HEAVY = ("tensorflow", "keras", "numpy", "tensorflow_probability", "rich", "PIL")
 
 
@@ -48,6 +49,40 @@ def test_nothing_heavy_is_imported(arguments):
     assert (result.returncode, result.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("info", "vae"), 0),
+        (("info", "pixelcnn", "--json"), 0),
+        (("runs", "."), 0),
+        (("plugins",), 0),
+        (("train", "VAE"), 2),
+        (("check", "vea"), 2),
+        (("sample", "vea"), 2),
+        (("complete", "vae"), 2),
+        (("interpolate", "./none"), 2),
+        (("reconstruct", "pixelcnn"), 2),
+        (("export", "./none"), 2),
+    ],
+)
+def test_tensorflow_is_imported_only_to_compute(arguments, code):
+    report = "import atexit, sys\natexit.register(lambda: print('tensorflow' in sys.modules))"
+    result = zoo(*arguments, code=report)
+    assert result.stdout.endswith("False\n")
+    assert result.returncode == code
+
+
+def test_cards_are_read_without_tensorflow():
+    result = python(
+        "-c",
+        "import sys\n"
+        "from zoo.exports import cards, pretrained\n"
+        "print(cards.read_card(pretrained.find('vae'))['model'])\n"
+        f"print([m for m in {HEAVY} if m in sys.modules])",
+    )
+    assert (result.stdout, result.stderr) == ("vae\n[]\n", "")
+
+
 def test_the_api_is_lazy():
     result = python(
         "-c",
@@ -81,8 +116,13 @@ def test_help_lists_the_verbs_in_their_order():
         (("list", "--jsn"), 2, "Did you mean '--json'?"),
         (("list", "--jsn"), 2, "zoo list --help"),
         (("info",), 2, "NAME"),
-        (("info", "vea"), 2, "Error: No model is named 'vea'. Did you mean vae?"),
-        (("info", "./none.py:Model"), 2, "There is no file"),
+        (("info", "vea"), 2, "Error: Unknown model 'vea'. Did you mean 'vae'?"),
+        (("info", "./none.py:Model"), 2, "Error: No file"),
+        (("train", "VAE"), 2, "Error: Unknown model 'VAE'. Did you mean 'vae'?"),
+        (("sample", "vea"), 2, "Error: Unknown pretrained model 'vea'. Did you mean 'vae'"),
+        (("check", "vea"), 2, "Error: Unknown model 'vea'. Did you mean 'vae'?"),
+        (("export", "./none"), 2, "none"),
+        (("complete", "vae"), 2, "complete is not defined for vae, because it cannot generate"),
     ],
 )
 def test_wrong_use(arguments, code, message):
@@ -114,10 +154,10 @@ def test_hostile_plugins_do_not_disturb_the_list(tmp_path):
     assert (result.returncode, result.stderr) == (0, "")
     assert "roar" not in result.stdout
     assert {"exits", "sleeps", "prints", "future", "vae"} <= set(result.stdout.split())
-    assert "Cannot be used: it was written for zoo API 99" in result.stdout
+    assert "Unusable: it was written for zoo API 99" in result.stdout
     only_own = zoo("list", path=tmp_path, ZOO_PLUGINS="")
     assert "zoo-" not in only_own.stdout
-    assert only_own.stderr == "Plugins are switched off by ZOO_PLUGINS=.\n"
+    assert only_own.stderr == "Plugins are disabled by ZOO_PLUGINS=.\n"
     assert "vae" in only_own.stdout
 
 
@@ -133,7 +173,7 @@ def test_info(tmp_path):
     )
     result = zoo("info", "prints", "--json", path=tmp_path)
     found = json.loads(result.stdout)
-    assert "noise" in result.stderr
+    assert result.stderr == ""  # nothing of the plugin was run
     assert found["can"] == ["sample"]
     assert [option["name"] for option in found["options"]] == ["depth"]
 
@@ -213,13 +253,138 @@ def test_known_noise_is_dropped_and_the_rest_is_shown(tmp_path):
     (tmp_path / "tensorflow.py").write_text(
         f"import os\nos.write(2, b'{noise}\\nGPU 0 has fallen off the bus\\n')"
     )
-    code = "from zoo.commands import quiet_tensorflow\nquiet_tensorflow()"
-    result = python("-c", code, path=tmp_path)
-    assert result.stderr == "GPU 0 has fallen off the bus\n"
+    code = "from zoo import registry\nregistry.models = lambda: __import__('tensorflow') and {}"
+    result = zoo("list", code=code, path=tmp_path)
+    assert result.stderr.splitlines()[0] == "GPU 0 has fallen off the bus"
+    assert "oneDNN" not in result.stderr
 
 
-def test_the_door_of_a_checkout_is_the_same_program():
-    door = python(str(ROOT / "cli.py"), "list", "--json")
-    assert door.stdout == zoo("list", "--json").stdout
-    wrong = python(str(ROOT / "cli.py"), "lst")
+@pytest.mark.parametrize("program", [(str(ROOT / "cli.py"),), ("-m", "zoo")])
+def test_every_way_to_start_runs_the_same_program(program):
+    assert python(*program, "list", "--json").stdout == zoo("list", "--json").stdout
+    wrong = python(*program, "lst")
     assert (wrong.returncode, wrong.stderr) == (2, zoo("lst").stderr)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_characters_that_cannot_be_encoded_are_replaced(tmp_path, encoding):
+    install(tmp_path, "zoo_far", "far", '"""Far \u2192 \u4e2d."""\nZOO_API = 1')
+    result = zoo("list", path=tmp_path, PYTHONIOENCODING=encoding)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "Far ? ?." in result.stdout
+
+
+def shell(command, **settings):
+    """Runs `zoo` with a redirection of its output."""
+    program = shlex.join([sys.executable, str(ROOT / "cli.py")])
+    return subprocess.run(
+        f"{program} {command}", shell=True, capture_output=True, text=True, check=False, **settings
+    )
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
+@pytest.mark.parametrize(
+    ("command", "code", "stderr"),
+    [
+        ("list > /dev/full", 2, "Error: Cannot write to standard output: No space left on device."),
+        ("list >&-", 0, ""),
+        ("list >&- 2>&-", 0, ""),
+        ("lst 2> /dev/full", 2, ""),
+        ("lst 2>&-", 2, ""),
+    ],
+)
+def test_output_that_cannot_be_written_ends_nothing(command, code, stderr):
+    result = shell(command)
+    assert (result.returncode, result.stderr.strip()) == (code, stderr)
+
+
+def test_a_program_goes_on_after_its_output_was_closed(tmp_path):
+    program = (
+        "from zoo.commands import _console\n_console.protect_streams()\n"
+        "[_console.echo('x' * 100000) for _ in range(3)]\nopen('done', 'w').close()"
+    )
+    subprocess.run(
+        f"{shlex.join([sys.executable, '-c', program])} | true",
+        shell=True,
+        cwd=tmp_path,
+        check=True,
+    )
+    assert (tmp_path / "done").exists()
+
+
+def test_a_closed_stderr_is_no_file_that_is_opened_next(tmp_path):
+    program = (
+        "import os\nfrom zoo.commands import _console\n_console.protect_streams()\n"
+        "file = open('file', 'w')\nos.write(2, b'log')\nassert file.fileno() > 2"
+    )
+    command = f"{shlex.join([sys.executable, '-c', program])} 2>&-"
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True)
+    assert (tmp_path / "file").read_bytes() == b""
+
+
+def test_control_characters_in_names_never_reach_the_terminal(tmp_path):
+    run = tmp_path / "runs" / "\x1b[31mred\x9b\u202e\udcff"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text("{}")
+    result = subprocess.run(
+        [sys.executable, ROOT / "cli.py", "runs", tmp_path / "runs"],
+        capture_output=True,
+        check=False,
+    )
+    assert b"?[31mred???" in result.stdout
+    assert b"\x1b" not in result.stdout
+    result = zoo("info", f"{run}/x.py:M")
+    assert result.stderr.startswith("Error: No file")
+    assert "\x1b" not in result.stderr
+
+
+LONG = "x" * 5000
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("runs", LONG),
+        ("sample", f"./{LONG}"),
+        ("info", f"./{LONG}.py:Model"),
+        ("new-plugin", LONG),
+        ("runs", "~no-such-user/runs"),
+        ("sample", "vae", "-o", "~no-such-user/x.png"),
+        ("export", "~no-such-user/run"),
+        ("info", "\udcff"),
+        ("sample", "\udcff"),
+        ("plugins", "\udcff"),
+    ],
+)
+def test_a_path_that_cannot_be_used_is_one_sentence(arguments):
+    result = zoo(*arguments)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("Error: ")
+
+
+def test_a_tilde_in_quotes_is_the_home_folder(tmp_path):
+    (tmp_path / "runs").mkdir()
+    result = zoo("runs", "~/runs", HOME=str(tmp_path))
+    assert result.stderr == f"No runs in {tmp_path / 'runs'}. Start one with: zoo train NAME\n"
+
+
+def test_a_folder_that_was_deleted_is_one_sentence(tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    result = subprocess.run(
+        f"rmdir {gone}; {shlex.join([sys.executable, str(ROOT / 'cli.py')])} info ./x.py:Model",
+        shell=True,
+        cwd=gone,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert result.stderr == "Error: The current folder no longer exists. Change to another.\n"
+
+
+def test_info_needs_no_docstrings_in_memory():
+    result = python("-OO", str(ROOT / "cli.py"), "info", "vae")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "dimensions of z" in result.stdout

@@ -1,20 +1,25 @@
 """`zoo complete`, `interpolate` and `reconstruct`, as typed: what they draw and refuse."""
 
+import errno
 import operator
+import os
+import shlex
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from shell import assert_refused, here, write_data
-from toys import Pixels
+from support.shell import assert_refused, here, write_data
+from support.toys import Pixels
 
 import zoo
-from zoo import datasets
-from zoo.commands.complete import known
-from zoo.commands.interpolate import pair_up, walk
-from zoo.images import grid
+from zoo import datasets, render
+from zoo.commands import sample
+from zoo.commands._pictures import draw_samples
+from zoo.commands.complete import keep_mask
+from zoo.commands.interpolate import pair_up, slerp
 from zoo.models.vae import VAE
+from zoo.render import grid
 
 
 class Filler(Pixels):
@@ -86,8 +91,9 @@ def test_a_row_of_completions_shows_the_image_the_part_and_the_draws(place, tmp_
     rows = np.stack([x, np.where(mask, x, 0.5), *found["completions"].swapaxes(0, 1)], axis=1)
     assert np.array_equal(drawn, grid(rows.reshape(-1, 8, 8, 1), columns=4))
     assert said == (
-        "Wrote 2 completions of filler, step 7,000, for each of 3 test images of classes, seed 0,"
-        f" to {tmp_path / 'new' / 'x.png'}: a row is the image, its top half, the completions\n"
+        "Wrote 2 completions by filler, step 7,000, for each of 3 test images of classes, seed 0,"
+        f" to {tmp_path / 'new' / 'x.png'}: each row shows the image, its top half and the"
+        " completions\n"
     )
 
 
@@ -101,7 +107,7 @@ def test_a_row_of_completions_shows_the_image_the_part_and_the_draws(place, tmp_
     ],
 )
 def test_the_half_that_is_known(keep, rows, columns):
-    mask = known(keep, (5, 2, 3))
+    mask = keep_mask(keep, (5, 2, 3))
     expected = np.zeros((5, 2, 3), np.float32)
     expected[np.ix_(rows, columns)] = 1.0
     assert mask.dtype == np.float32
@@ -123,7 +129,7 @@ def test_reconstructions_are_below_their_images(place, tmp_path):
     blank = np.ones((12, 8, 8, 1))
     rows = np.concatenate([x[:16], means[:16], x[16:], blank, means[16:], blank])
     assert np.array_equal(drawn, grid(rows, columns=16))
-    assert "Wrote 20 reconstructions (means) of vae, step 7,000, of test images of" in said
+    assert "Wrote 20 reconstructions (means) by vae, step 7,000, of test images of" in said
     few, _ = picture(place, tmp_path, "reconstruct", "./vae", "-n", 3)
     assert np.array_equal(few, grid(np.concatenate([x[:3], means[:3]]), columns=3))
 
@@ -150,7 +156,7 @@ def test_a_row_of_interpolations_shows_the_images_at_its_ends(place, tmp_path):
     x, means = found["images"], found["interpolations"]
     rows = np.concatenate([x[:, :1], means, x[:, 1:]], axis=1)
     assert np.array_equal(drawn, grid(rows.reshape(-1, 8, 8, 1), columns=5))
-    assert "2 interpolations (means) of vae, step 7,000, between test images" in said
+    assert "2 interpolations (means) by vae, step 7,000, between test images" in said
 
 
 def classes_of(place, images):
@@ -161,9 +167,9 @@ def classes_of(place, images):
 @pytest.mark.parametrize(
     ("name", "data", "which"),
     [
-        ("vae", (), "of different classes"),
-        ("vae", ("--data", "./binary.npz"), "of any kind"),
-        ("conditional", (), "of one class"),
+        ("vae", (), "from different classes"),
+        ("vae", ("--data", "./binary.npz"), "from any class"),
+        ("conditional", (), "from one class"),
     ],
 )
 def test_pairs_are_of_different_classes_or_for_a_conditional_model_of_one(
@@ -191,7 +197,7 @@ def test_each_example_is_in_one_pair():
 def test_a_walk_turns_and_grows_evenly():
     rng = np.random.default_rng(0)
     start, end = rng.normal(size=(2, 3, 2, 5)).astype(np.float32) * [[[[1.0]]], [[[4.0]]]]
-    way = walk(start, end, 7)
+    way = slerp(start, end, 7)
     assert (way.shape, way.dtype) == ((7, 3, 2, 5), np.float32)
     np.testing.assert_allclose(way[[0, -1]], [start, end], rtol=1e-6)
     flat = way.reshape(7, -1).astype(np.float64)
@@ -203,7 +209,7 @@ def test_a_walk_turns_and_grows_evenly():
 
 
 def test_a_quarter_of_a_circle():
-    way = walk(np.array([1.0, 0.0]), np.array([0.0, 3.0]), 3)
+    way = slerp(np.array([1.0, 0.0]), np.array([0.0, 3.0]), 3)
     np.testing.assert_allclose(way, [[1, 0], [2**0.5, 2**0.5], [0, 3]], atol=1e-6)
 
 
@@ -221,7 +227,7 @@ def test_a_quarter_of_a_circle():
     ],
 )
 def test_a_walk_without_one_arc_is_straight(start, end, middle):
-    way = walk(np.float32(start), np.float32(end), 3)
+    way = slerp(np.float32(start), np.float32(end), 3)
     np.testing.assert_allclose(way, [start, middle, end], rtol=1e-6)
 
 
@@ -260,9 +266,17 @@ def test_a_picture_takes_the_next_free_name_and_says_how_many_there_are(place, v
 @pytest.mark.parametrize(
     ("verb", "name", "message"),
     [
-        ("complete", "vae", "because it cannot draw a part of an image given what is before it"),
-        ("interpolate", "filler", "because it does not map images to latents and back: it can"),
-        ("reconstruct", "filler", "because it gives back no images: it can sample, log_prob, comp"),
+        ("complete", "vae", "because it cannot generate a part of an image given the rest"),
+        (
+            "interpolate",
+            "filler",
+            "because it does not map images to latents and back. It supports: sample",
+        ),
+        (
+            "reconstruct",
+            "filler",
+            "because it does not reconstruct images. It supports: sample, log_prob, comp",
+        ),
     ],
 )
 def test_what_a_model_cannot_do_is_not_defined(place, verb, name, message):
@@ -274,14 +288,14 @@ def test_what_a_model_cannot_do_is_not_defined(place, verb, name, message):
     ("arguments", "parts"),
     [
         (
-            ["reconstruct", "./vae", "-o", "x.jpg"],
-            ["Expected FILE.png or FILE.npz for -o", "x.jpg"],
+            ["reconstruct", "./vae", "-o", "x.gif"],
+            ["must end in one of .png, .jpg, .jpeg, .npz", "x.gif"],
         ),
-        (["interpolate", "./vae", "-o", "folder"], ["Expected FILE.png or FILE.npz for -o"]),
-        (["complete", "./filler", "-o", "grey.npz/x.png"], ["Expected a place that can be"]),
+        (["interpolate", "./vae", "-o", "folder"], ["must end in one of .png"]),
+        (["complete", "./filler", "-o", "grey.npz/x.png"], ["Cannot write grey.npz/x.png"]),
         (["reconstruct", "./vae", "--data", "./grey.npz"], ["2 levels", "Add --binarize"]),
         (["complete", "./filler", "--data", "./binary.npz"], ["labels of 3 classes"]),
-        (["reconstruct", "./nowhere"], ["Expected a run, or a SavedModel"]),
+        (["reconstruct", "./nowhere"], ["./nowhere does not exist"]),
         (["complete", "./filler", "--keep", "middle"], ["'--keep'", "'bottom'"]),
         (["complete", "./filler", "--times", "0"], ["'--times'", "x>=1"]),
         (["interpolate", "./vae", "--steps", "1"], ["'--steps'", "x>=2"]),
@@ -298,9 +312,74 @@ def test_a_walk_needs_two_images(place):
     images = np.zeros((10, 8, 8), np.uint8)
     np.savez(place / "one.npz", images=images, labels=np.arange(10) % 3)
     result = here("interpolate", "./vae", "--data", "./one.npz", cwd=place)
-    assert_refused(result, 2, "Expected two test images of different classes. Received: one with 1")
+    assert_refused(result, 2, "test images from different classes. Received: one with 1 images")
 
 
 def test_grey_data_are_binarized_when_asked(place, tmp_path):
     arguments = ("reconstruct", "./vae", "--data", "./grey.npz", "--binarize")
     assert {*numbers(place, tmp_path, *arguments)["images"].ravel()} == {0.0, 1.0}
+
+
+def pixels(folder):
+    paths = sorted(folder.iterdir())
+    assert [path.name for path in paths] == [f"{k:06}.png" for k in range(len(paths))]
+    return np.stack([np.asarray(Image.open(path)) for path in paths])
+
+
+def test_a_folder_of_samples_is_written_batch_by_batch_and_can_be_continued(
+    place, tmp_path, monkeypatch
+):
+    arguments = ("sample", place / "filler", "-n", 300, "--seed", 3)
+    assert here(*arguments, "-o", "all.npz", cwd=tmp_path).returncode == 0
+    with np.load(tmp_path / "all.npz") as file:
+        expected = file["images"][..., 0] * 255
+
+    def interrupt(model, count, seed, labels, first):
+        if first:
+            raise KeyboardInterrupt
+        return draw_samples(model, count, seed, labels, first)
+
+    monkeypatch.setattr(sample, "draw_samples", interrupt)
+    result = here(*arguments, "-o", "samples.v2", cwd=tmp_path)
+    monkeypatch.undo()
+    assert result.returncode == 130
+    assert len(pixels(tmp_path / "samples.v2")) == 256
+    assert "Wrote 256 of 300 samples to samples.v2." in result.stdout
+    command = shlex.split(result.stdout.partition("Continue with: ")[2])
+    assert here(*command[1:], cwd=tmp_path).returncode == 0
+    assert np.array_equal(pixels(tmp_path / "samples.v2"), expected)
+
+
+def test_samples_are_not_mixed_with_other_files(place, tmp_path):
+    (tmp_path / "precious").touch()
+    result = here("sample", place / "filler", "-o", tmp_path)
+    assert_refused(result, 2, "must be a new or empty folder")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("A.JPG", "JPEG"), ("a.jpeg", "JPEG"), ("A.PNG", "PNG")]
+)
+def test_the_suffix_of_a_picture_may_be_in_capitals(place, tmp_path, name, kind):
+    for verb, model in (("sample", "filler"), ("reconstruct", "vae")):
+        result = here(verb, place / model, "-n", 4, "-o", f"{verb}-{name}", cwd=tmp_path)
+        assert (result.returncode, result.stderr) == (0, "")
+        with Image.open(tmp_path / f"{verb}-{name}") as image:
+            assert image.format == kind
+    assert here("sample", place / "filler", "-o", "A.NPZ", cwd=tmp_path).returncode == 0
+    assert {path.name for path in tmp_path.iterdir()} >= {"A.NPZ", f"sample-{name}"}
+
+
+@pytest.mark.parametrize("output", ["x.png", "x.npz", "folder"])
+def test_a_full_disk_is_named_and_leaves_no_torn_file(place, tmp_path, monkeypatch, output):
+    def fill(path, *_, **__):
+        path = path / "000000.png" if output == "folder" else path
+        path.write_bytes(b"torn")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(render, "save_grid", fill)
+    monkeypatch.setattr(render, "save_images", fill)
+    monkeypatch.setattr(sample, "save_arrays", fill)
+    (tmp_path / "folder").mkdir()
+    result = here("sample", place / "filler", "-o", output, cwd=tmp_path)
+    assert_refused(result, 2, "No space left on device. Choose another place with -o")
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder"]

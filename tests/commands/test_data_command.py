@@ -74,12 +74,20 @@ def test_the_grid_goes_into_a_new_folder(small, tmp_path):
     assert (tmp_path / "new" / "er" / "grid.png").exists()
 
 
-@pytest.mark.parametrize("name", ["precious.npy", "precious", "precious.npy/grid.png", "taken.png"])
-def test_a_grid_goes_nowhere_else(small, tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("precious.npy", r"Expected FILE\.png for -o\. Received: .*precious\.npy"),
+        ("precious", r"Expected FILE\.png for -o\. Received: .*precious"),
+        ("precious.npy/grid.png", r"Cannot write .*npy/grid\.png: File exists .* with -o"),
+        ("taken.png", r"Cannot write .*taken\.png: Is a directory\. .* with -o"),
+    ],
+)
+def test_a_grid_goes_nowhere_else(small, tmp_path, name, said):
     precious = tmp_path / "precious.npy"
     precious.write_bytes(b"mine")
     (tmp_path / "taken.png").mkdir()
-    with pytest.raises(InputError, match=r"Expected .* for -o\. Received: "):
+    with pytest.raises(InputError, match=said):
         run(small, "-o", str(tmp_path / name))
     assert precious.read_bytes() == b"mine"
     assert {p.name for p in tmp_path.iterdir()} == {"precious.npy", "taken.png", "small.npz"}

@@ -6,12 +6,11 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from shell import assert_refused, copy_of_finished, here, write_data
-from toys import Pixels
+from support.shell import assert_refused, copy_of_finished, here, write_data
+from support.toys import Pixels
 
 import zoo
-from zoo import saving
-from zoo.evaluation.comparison import compare, winners
+from zoo.evaluation.comparison import match, winners
 from zoo.evaluation.likelihood import log_likelihood
 from zoo.evaluation.verification import agrees, is_quick
 
@@ -42,59 +41,62 @@ def change_scores(run, value=lambda v: v, **protocol):
 
 def test_scores_of_equal_protocols_are_one_row():
     a, b, c = score(value=1.0), score(value=2.0), score(value=3.0, count=20)
-    rows, reasons = compare({"A": [c, a], "B": [b], "C": [score("psnr")]})
+    rows, reasons = match({"A": [c, a], "B": [b], "C": [score("psnr")]})
     assert rows == [{"A": a, "B": b}]
     assert reasons == []
 
 
 def test_a_model_that_is_in_no_row_is_named():
-    rows, reasons = compare({"A": [score()], "B": [score()], "C": [score(count=20)]})
+    rows, reasons = match({"A": [score()], "B": [score()], "C": [score(count=20)]})
     assert len(rows) == 1
-    assert reasons == ["frechet_distance of C and A not compared: they differ in count (20 | 10)."]
-    rows, reasons = compare({"A": [score()], "B": [score(count=20)], "C": [score(count=30)]})
+    assert reasons == [
+        "frechet_distance of C and A not comparable: they differ in count (20 | 10)."
+    ]
+    rows, reasons = match({"A": [score()], "B": [score(count=20)], "C": [score(count=30)]})
     assert rows == []
     assert [reason.split()[2:5:2] for reason in reasons] == [["A", "B"], ["C", "A"]]
 
 
 def test_what_is_not_compared_for_one_reason_is_one_line():
     a, b = ([score(count=count), score("coverage", count=count)] for count in (10, 20))
-    _, [reason] = compare({"A": a, "B": b})
-    assert reason.startswith("frechet_distance, coverage of A and B not compared: they differ in c")
+    _, [reason] = match({"A": a, "B": b})
+    assert reason.startswith(
+        "frechet_distance, coverage of A and B not comparable: they differ in c"
+    )
 
 
 def test_other_images_of_one_name_are_told_apart():
     a, b = score(dataset="x", fingerprint="f"), score(dataset="x", fingerprint="g")
-    _, [reason] = compare({"A": [a], "B": [b]})
+    _, [reason] = match({"A": [a], "B": [b]})
     assert reason.endswith("they differ in fingerprint (f | g).")
-    _, [reason] = compare({"A": [a], "B": [score(dataset="y", fingerprint="g")]})
+    _, [reason] = match({"A": [a], "B": [score(dataset="y", fingerprint="g")]})
     assert reason.endswith("they differ in dataset (x | y).")
 
 
 def test_a_likelihood_that_knows_the_label_is_not_compared_with_one_that_does_not(
-    tmp_path, monkeypatch
+    tmp_path, no_clean_process
 ):
-    monkeypatch.setattr(saving, "_run_as_stranger", lambda folder: {"ms_per_image": 0.0})
     write_data(tmp_path)
     split = zoo.load_dataset(str(tmp_path / "classes.npz"))[2]
     scores = {}
     for num_classes in (0, 3):
         folder = zoo.export(Pixels((8, 8, 1), num_classes=num_classes), tmp_path / str(num_classes))
         scores[str(num_classes)] = [log_likelihood(zoo.load(folder), split)]
-    rows, [reason] = compare(scores)
+    rows, [reason] = match(scores)
     assert rows == []
     assert reason.endswith("they differ in conditional (False | True).")
 
 
 def test_scores_of_other_protocols_are_not_and_the_nearest_tell_why():
     far, near = score(count=20, split="train"), score(count=20)
-    rows, [reason] = compare({"A": [far, near], "B": [score()]})
+    rows, [reason] = match({"A": [far, near], "B": [score()]})
     assert rows == []
-    assert reason == "frechet_distance of A and B not compared: they differ in count (20 | 10)."
+    assert reason == "frechet_distance of A and B not comparable: they differ in count (20 | 10)."
 
 
 def test_a_likelihood_is_not_compared_with_a_bound():
     exact, bound = score("log_likelihood", kind="exact"), score("elbo", kind="importance_weight")
-    rows, [reason] = compare({"A": [exact], "B": [bound]})
+    rows, [reason] = match({"A": [exact], "B": [bound]})
     assert rows == []
     assert "metric (log_likelihood | elbo)" in reason
     assert "kind (exact | importance_weight)" in reason
@@ -138,7 +140,7 @@ def test_compare_prints_a_table_and_draws_samples_of_one_seed(runs):
     assert row.startswith("log_likelihood  -")
     assert row.count("*") == 1
     assert "* " in row.partition(" nats")[2].partition(" nats")[2]  # the second is the better
-    assert wrote.startswith("Wrote 16 samples a row, of ./done, ./better, seed 3")
+    assert wrote.startswith("Wrote 16 samples per row, of ./done, ./better, seed 3")
     with Image.open(runs / "both.png") as picture:
         width, height = picture.size
     assert 7 < width / height < 9
@@ -147,20 +149,27 @@ def test_compare_prints_a_table_and_draws_samples_of_one_seed(runs):
 def test_compare_refuses_what_does_not_compare(runs):
     change_scores(runs / "better", seed=7)
     result = here("compare", "./done", "./better", cwd=runs)
-    assert_refused(result, 2, "No scores of these models compare")
+    assert_refused(
+        result, 2, "No scores are comparable. Run zoo evaluate on all with equal options."
+    )
     assert "differ in seed (None | 7)" in result.stdout
-    assert_refused(here("compare", "./done", cwd=runs), 2, "two models or more")
-    assert_refused(here("compare", "./done", "./done", cwd=runs), 2, "two models or more")
-    assert_refused(here("compare", "./done", "./none", cwd=runs), 2, "Expected a run")
-    asked = ["./done", "./better", "-o", "both.jpg"]
-    assert_refused(here("compare", *asked, cwd=runs), 2, "Expected FILE.png")
+    assert_refused(
+        here("compare", "./done", cwd=runs), 2, "requires two or more models. Received: ./done"
+    )
+    assert_refused(
+        here("compare", "./done", "./done", cwd=runs),
+        2,
+        "requires two or more models. Received: ./done",
+    )
+    assert_refused(here("compare", "./done", "./none", cwd=runs), 2, "./none does not exist")
+    asked = ["./done", "./better", "-o", "both.txt"]
+    assert_refused(here("compare", *asked, cwd=runs), 2, "must end in one of .png", "both.txt")
 
 
-def test_compare_tells_who_has_no_scores(runs, monkeypatch):
-    monkeypatch.setattr(saving, "_run_as_stranger", lambda folder: {"ms_per_image": 0.0})
+def test_compare_tells_who_has_no_scores(runs, no_clean_process):
     zoo.export(Pixels((8, 8, 1)), runs / "new")
     result = here("compare", "./done", "./new", cwd=runs)
-    assert_refused(result, 2, "./new has no scores yet: zoo evaluate ./new")
+    assert_refused(result, 2, "./new has no scores. Compute them with: zoo evaluate ./new")
 
 
 def test_verify_computes_what_the_card_says(runs):
@@ -169,7 +178,7 @@ def test_verify_computes_what_the_card_says(runs):
     head, row, end = result.stdout.splitlines()
     assert head.split() == ["METRIC", "CARD", "HERE", "AGREE", "ON"]
     assert " yes " in row
-    assert end == "./done keeps what its card says: the files, and 1 score."
+    assert end == "./done verified: all files and 1 score match."
 
 
 def test_the_quick_form_leaves_out_what_takes_minutes():
@@ -193,7 +202,7 @@ def test_verify_takes_data_that_were_moved(runs):
 
 def test_verify_finds_a_score_that_is_not_true(runs):
     result = here("verify", "./better", cwd=runs)
-    assert_refused(result, 3, "./better does not keep what its card says of log_likelihood")
+    assert_refused(result, 3, "./better does not match its card. Different: log_likelihood.")
     assert " NO " in result.stdout
     change_scores(runs / "better", value=lambda v: v - 100.0 + 1e-4)
     assert here("verify", "./better", cwd=runs).returncode == 0
@@ -204,8 +213,8 @@ def test_verify_finds_damage_and_what_it_cannot_compute(runs):
     result = here("verify", "./done", cwd=runs)
     assert result.returncode == 2
     left_out, error = result.stderr.splitlines()
-    assert left_out.startswith("Left out log_likelihood: It is of another fingerprint (another |")
-    assert "Expected scores in the card of ./done that can be computed here" in error
+    assert left_out.startswith("Not verified: log_likelihood. Differs in fingerprint (another |")
+    assert "No score in the card of ./done can be recomputed here." in error
     weights = runs / "better" / "saved_model" / "variables" / "variables.index"
     weights.write_bytes(weights.read_bytes()[:-1])
     assert_refused(here("verify", "./better", cwd=runs), 3, "variables.index is damaged")

@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from shell import TESTS, assert_refused, here
+from support.shell import TESTS, assert_refused, here
 
 from zoo import registry, testing
 from zoo.commands import plugins
+from zoo.registry.entry_points import entries
 
-TOYS = f"{TESTS / 'toys.py'}"
+TOYS = f"{TESTS / 'support' / 'toys.py'}"
 
 
 @pytest.fixture
@@ -59,17 +60,17 @@ def test_the_doctor_says_what_is_wrong_and_what_mends_it(install):
     assert {
         ("keras-genzoo", registry.find("vae").version, "vae", "ready"),
         ("zoo-good", "1.0", "good", "ready"),
-        ("zoo-old", "1.0", "old", "cannot"),
+        ("zoo-old", "1.0", "old", "unusable"),
         ("zoo-thief", "1.0", "zoo-thief:vae", "ready"),
         ("zoo-a", "1.0", "zoo-a:twin", "ready"),
     } <= rows
     assert result.returncode == 3
     *_, clash, twins, old, error = result.stderr.splitlines()
     for line, parts in (
-        (twins, ("vae is the model of keras-genzoo", "zoo-thief:vae")),
-        (clash, ("twin is the name of a model in zoo-a and zoo-b", "Write zoo-a:twin or")),
+        (twins, ("vae means the model in keras-genzoo", "zoo-thief:vae")),
+        (clash, ("twin is ambiguous: it is in zoo-a and zoo-b", "Write zoo-a:twin or")),
         (old, ("old of zoo-old 1.0", "zoo API 0", "pip install -U", "pip uninstall zoo-old")),
-        (error, ("Error: 1 of", "cannot be used")),
+        (error, ("Error: 1 of", "are unusable")),
     ):
         assert all(part in line for part in parts)
 
@@ -79,11 +80,11 @@ def test_the_doctor_says_that_plugins_are_switched_off(install, monkeypatch):
     monkeypatch.setenv("ZOO_PLUGINS", "")
     result = here("plugins")
     assert (result.returncode, "zoo-old" in result.stdout) == (0, False)
-    assert "switched off by ZOO_PLUGINS=" in result.stderr
+    assert "disabled by ZOO_PLUGINS=" in result.stderr
 
 
 @pytest.mark.parametrize(
-    ("code", "trouble"),
+    ("code", "problem"),
     [
         (
             "import zoo\nprint('noise')\nclass Model(zoo.GenerativeModel): pass\n"
@@ -95,12 +96,12 @@ def test_the_doctor_says_that_plugins_are_switched_off(install, monkeypatch):
         ("import os; os.kill(os.getpid(), 9)", "its import ended the process with exit code -9"),
     ],
 )
-def test_the_doctor_imports_a_model_in_a_process_of_its_own(install, code, trouble):
+def test_the_doctor_imports_a_model_in_a_process_of_its_own(install, code, problem):
     install("zoo-odd", "odd", f"ZOO_API = 1\n{code}")
-    said = plugins.import_trouble("odd")
-    assert trouble in said
-    assert bool(said) == bool(trouble)
-    assert "pip uninstall zoo-odd" in said or not trouble
+    diagnosis = plugins.diagnose("odd")
+    assert problem in diagnosis
+    assert bool(diagnosis) == bool(problem)
+    assert "pip uninstall zoo-odd" in diagnosis or not problem
 
 
 def test_the_doctor_imports_nothing_of_the_current_folder(install, tmp_path, monkeypatch):
@@ -108,13 +109,13 @@ def test_the_doctor_imports_nothing_of_the_current_folder(install, tmp_path, mon
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "random.py").write_text("1 / 0")
     monkeypatch.chdir(tmp_path / "work")
-    assert plugins.import_trouble("whole") == ""
+    assert plugins.diagnose("whole") == ""
 
 
 def test_the_doctor_says_why_tensorflow_cannot_be_imported(install, tmp_path):
     install("zoo-whole", "whole", "ZOO_API = 1")
     (tmp_path / "tensorflow.py").write_text("raise ImportError('libcudart.so.12')")
-    assert "its import failed: ImportError: libcudart.so.12" in plugins.import_trouble("whole")
+    assert "its import failed: ImportError: libcudart.so.12" in plugins.diagnose("whole")
 
 
 def test_the_doctor_ends_a_model_that_hangs(install, tmp_path, monkeypatch):
@@ -127,7 +128,7 @@ def test_the_doctor_ends_a_model_that_hangs(install, tmp_path, monkeypatch):
         f"open({str(child)!r}, 'w').write(str(subprocess.Popen(['sleep', '900']).pid))\n"
         "time.sleep(900)",
     )
-    assert "its import took more than 8 seconds" in plugins.import_trouble("hang")
+    assert "its import took more than 8 seconds" in plugins.diagnose("hang")
     if child.exists():  # on a machine that is quick enough to get there
         status = Path("/proc", child.read_text(), "stat")
         assert not status.exists() or status.read_text().rpartition(") ")[2][0] == "Z"
@@ -140,27 +141,27 @@ def test_check_counts_what_ran():
     ran = [row.split()[1] for row in rows if row.endswith("passed")]
     (subject,) = [s for s in testing.subjects(registry.load(f"{TOYS}:Duel")) if not s.refusal]
     assert ran == subject.checks()
-    assert last == f"{len(ran)} checks ran, on data that are binary: 0 failed."
-    assert "colour      left out: Duel is for binary images" in result.stdout
-    assert "conditional left out: the constructor has no num_classes" in result.stdout
+    assert last == f"{len(ran)} tests ran on binary data: 0 failed."
+    assert "colour      skipped: Duel is for binary images" in result.stdout
+    assert "conditional skipped: the constructor has no num_classes" in result.stdout
 
 
 def test_check_names_what_failed(tmp_path):
     mine = tmp_path / "mine.py"
     mine.write_text(
-        f"import sys\nsys.path.insert(0, {str(TESTS)!r})\nfrom toys import Duel\n\n\n"
+        f"import sys\nsys.path.insert(0, {str(TESTS)!r})\nfrom support.toys import Duel\n\n\n"
         "class Poor(Duel):\n    recipe = {}\n\n\n"
         "class Mine(Duel):\n"
         "    def test_step(self, data):\n        return 1 // 0\n\n"
         "    def get_config(self):\n        raise KeyError('two\\nlines')\n"
     )
     result = here("check", f"{mine}:Poor")
-    assert_refused(result, 3, "Poor does not keep what every model of the zoo keeps")
+    assert_refused(result, 3, "Poor failed 1 of 1 conformance tests")
     assert re.search(r"binary +contract +FAILED: recipe\['data'\] must be a str", result.stdout)
-    assert re.search(r"binary +left out: the others", result.stdout)
-    assert result.stdout.endswith("1 checks ran, on data that are binary: 1 failed.\n")
+    assert re.search(r"binary +skipped: the other tests", result.stdout)
+    assert result.stdout.endswith("1 tests ran on binary data: 1 failed.\n")
     result = here("check", f"{mine}:Mine")
-    assert_refused(result, 3, "Mine does not keep what every model of the zoo keeps")
+    assert_refused(result, 3, "Mine failed ", " conformance tests")
     failed = r"config_round_trip +FAILED: KeyError: 'two\\nlines' \(.*mine.py:15\)"
     assert re.search(failed, result.stdout)
     assert re.search(r": [2-9] failed\.$", result.stdout)
@@ -184,17 +185,17 @@ def test_check_of_a_model_that_takes_nothing_fails(tmp_path):
     assert_refused(here("check", f"{mine}:Exits"), 3, "cannot be made", "SystemExit: 0")
     assert_refused(here("check", f"{mine}:Mine"), 3, "takes none of the kinds of data")
     assert_refused(here("check", f"{TOYS}:Duel", "--set", "width=3"), 2, "no option 'width'")
-    assert_refused(here("check", "vea"), 2, "Did you mean vae?")
+    assert_refused(here("check", "vea"), 2, "Did you mean 'vae'?")
 
 
 @pytest.mark.parametrize(
     ("name", "parts"),
     [
-        ("vae", ("keras-genzoo is installed and has the model vae", "Choose another name")),
-        ("Mine", ("small letters, digits and dashes", "Received: Mine")),
-        ("../mine", ("small letters",)),
-        ("none", ("that Python has not taken",)),
-        ("taken", ("zoo-taken cannot be made: File exists",)),
+        ("vae", ("package keras-genzoo already has the model vae", "Choose another name")),
+        ("Mine", ("lower-case letters, digits and dashes", "Received: Mine")),
+        ("../mine", ("lower-case letters",)),
+        ("none", ("not be a Python keyword",)),
+        ("taken", ("Cannot create zoo-taken: File exists",)),
     ],
 )
 def test_names_that_a_new_plugin_cannot_have(tmp_path, name, parts):
@@ -206,7 +207,7 @@ def test_names_that_a_new_plugin_cannot_have(tmp_path, name, parts):
 
 def test_a_new_plugin_is_not_of_the_name_of_an_installed_one(install, tmp_path):
     install("zoo-there", "else", "ZOO_API = 1")
-    assert_refused(here("new-plugin", "there", cwd=tmp_path), 2, "zoo-there is installed and has")
+    assert_refused(here("new-plugin", "there", cwd=tmp_path), 2, "package zoo-there already has")
 
 
 def test_a_name_is_put_in_once(tmp_path):
@@ -238,7 +239,7 @@ def test_a_first_party_plugin_installs_and_describes_its_models(folder, tmp_path
     options = ["--no-deps", "--no-build-isolation", "--target", tmp_path]
     subprocess.run([*pip, *options, folder], check=True)
     monkeypatch.syspath_prepend(tmp_path)
-    found = [entry for entry in registry.entries() if entry.package == folder.name]
+    found = [entry for entry in entries() if entry.package == folder.name]
     assert found
     for entry in found:
         assert entry.problem is None

@@ -6,13 +6,14 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from shell import assert_refused, copy_of_finished, finished, here, write_data
-from toys import Duel, Pixels
+from support.shell import assert_refused, copy_of_finished, finished, here, write_data
+from support.toys import Duel, Pixels
 
 import zoo
 import zoo.random
-from zoo import checkpoints, registry, saving
+from zoo import registry, storage
 from zoo.errors import ArtefactError
+from zoo.exports import cards
 
 
 class Weighted(Pixels):
@@ -56,9 +57,8 @@ def run(tmp_path):
 
 
 @pytest.fixture
-def export(tmp_path, monkeypatch):
+def export(tmp_path, no_clean_process):
     """A function that exports a model to ./exported, as trained on one of `write_data`."""
-    monkeypatch.setattr(saving, "_run_as_stranger", lambda folder: {"ms_per_image": 0.0})
     write_data(tmp_path)
 
     def export(model, data="binary"):
@@ -70,7 +70,7 @@ def export(tmp_path, monkeypatch):
 
 
 def scores(folder):
-    return saving.read_card(folder)["scores"]
+    return cards.read_card(folder)["scores"]
 
 
 def protocols(folder):
@@ -100,25 +100,26 @@ def test_by_default_it_gets_every_score_that_is_defined(run):
     assert (result.returncode, result.stderr) == (0, "")
     metrics = [score["metric"] for score in scores(run / "saved_model")]
     assert metrics == ["log_likelihood", "ms_per_image", "ms_per_image"]
-    *rows, samples, reconstructions = result.stdout.splitlines()
-    assert [row.split()[0] for row in rows[-3:]] == [
+    samples, reconstructions, _, *rows = result.stdout.splitlines()[-6:]
+    assert [row.split()[0] for row in rows] == [
         "log_likelihood",
         "ms_per_image",
         "ms_per_image,",
     ]
-    assert "no classifier for binary: it has no labels to train one" in samples
-    assert "Reconstructions of" in reconstructions
-    assert "not defined, because it has no reconstruct" in reconstructions
+    assert samples.startswith("Metric 'samples' is not defined for binary, because zoo includes no")
+    assert samples.endswith("classifier for it. It has no labels to train one.")
+    assert reconstructions.startswith("Metric 'reconstructions' is not defined for ")
+    assert reconstructions.endswith("it has no reconstruct. Supported methods: sample, log_prob.")
 
 
 def test_what_was_found_stays_where_something_fails_after_it(run, monkeypatch):
-    from zoo.evaluation import reconstruction
+    from zoo.evaluation import speed
 
-    def fail(*args):
+    def fail(model):
         raise ArtefactError("It broke.")
 
-    monkeypatch.setattr(reconstruction, "score_reconstructions", fail)
-    asked = ["--metrics", "likelihood,reconstructions", "--limit", "9", "-o", run / "scores.json"]
+    monkeypatch.setattr(speed, "score_speed", fail)
+    asked = ["--metrics", "likelihood,speed", "--limit", "9", "-o", run / "scores.json"]
     result = here("evaluate", run, *asked)
     assert_refused(result, 3, "It broke.")
     assert result.stdout.splitlines()[-1].endswith("9 test images of binary")
@@ -130,10 +131,13 @@ def test_a_pretrained_model_named_by_its_name_keeps_its_own_card(run, monkeypatc
     folder = run / "saved_model"
     before = (folder / "card.json").read_bytes()
     shipped = {registry.find("vae"): {"noisy-binary": folder}}
-    monkeypatch.setattr(registry, "pretrained", lambda among: shipped)
+    monkeypatch.setattr("zoo.exports.pretrained.pretrained", lambda among: shipped)
     result = here("evaluate", "noisy-binary", "--metrics", "speed")
     assert (result.returncode, result.stderr) == (0, "")
-    assert "The card of noisy-binary stays as it came" in result.stdout
+    assert (
+        "The card of noisy-binary is read-only. To store these scores, add -o FILE.json."
+        in result.stdout
+    )
     assert (folder / "card.json").read_bytes() == before
 
 
@@ -189,7 +193,7 @@ def test_a_conditional_model_is_scored_with_labels(export):
     expected = model.log_prob(x.astype(np.float32), None, labels).numpy().mean()
     assert scores(folder)[0]["value"] == pytest.approx(expected, abs=1e-4)
     result = here("evaluate", folder, "--data", folder.parent / "binary.npz")
-    assert_refused(result, 2, "Expected labels of 3 classes", "binary with no labels")
+    assert_refused(result, 2, "expects labels of 3 classes", "binary with no labels")
 
 
 def test_an_impossible_image_is_a_result(export):
@@ -206,19 +210,19 @@ def test_an_impossible_image_is_a_result(export):
 
 
 def test_a_card_that_cannot_be_written_costs_no_result(run, monkeypatch):
-    write_json = checkpoints.write_json
+    write_json = storage.write_json
 
     def write_elsewhere(path, value):
         if path.name == "card.json":
             raise OSError(errno.EROFS, "Read-only file system", str(path))
         write_json(path, value)
 
-    monkeypatch.setattr(checkpoints, "write_json", write_elsewhere)
+    monkeypatch.setattr(storage, "write_json", write_elsewhere)
     only = ["--metrics", "likelihood", "--limit", "9"]
     result = here("evaluate", run, *only, "-o", run / "scores.json")
     assert result.returncode == 0
     card = run / "saved_model" / "card.json"
-    assert result.stderr == f"Not kept in {card}: Read-only file system.\n"
+    assert result.stderr == f"Cannot write {card}: Read-only file system.\n"
     assert result.stdout.splitlines()[-1].endswith("9 test images of binary")
     assert json.loads((run / "scores.json").read_text())[0]["protocol"]["count"] == 9
 
@@ -226,15 +230,19 @@ def test_a_card_that_cannot_be_written_costs_no_result(run, monkeypatch):
 def test_a_model_without_a_likelihood_has_none(export):
     folder = export(Duel((8, 8, 1)))
     result = here("evaluate", folder, "--metrics", "likelihood")
-    assert_refused(result, 2, "not defined, because it has no log_prob: it can sample")
-    assert_refused(here("evaluate", folder, "--limit", 9), 2, "--limit is for a likelihood")
+    assert_refused(
+        result, 2, "not defined for toy, because it has no log_prob. Supported methods: sample."
+    )
+    assert_refused(
+        here("evaluate", folder, "--limit", 9), 2, "limit requires metric 'likelihood'", "limit=9"
+    )
     assert here("evaluate", folder).returncode == 0
     assert {score["metric"] for score in scores(folder)} == {"ms_per_image"}
 
 
 def test_a_model_of_unknown_data_needs_data(export):
     folder = export(Pixels((8, 8, 1)), data=None)
-    assert_refused(here("evaluate", folder), 2, "does not say what it was trained on: give --data")
+    assert_refused(here("evaluate", folder), 2, "names no training data. Add --data NAME")
     asked = ["--metrics", "likelihood", "--data", folder.parent / "other.npz"]
     assert here("evaluate", folder, *asked).returncode == 0
 
@@ -242,23 +250,29 @@ def test_a_model_of_unknown_data_needs_data(export):
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["nothing"], ["Expected a pretrained model", "'nothing'"]),
-        (["./nothing"], ["Expected a run, or a SavedModel", "nothing"]),
+        (["nothing"], ["Unknown pretrained model 'nothing'"]),
+        (["./nothing"], ["./nothing does not exist"]),
         (["./done", "--data", "./grey.npz"], ["data of 2 levels", "Add --binarize", "256 levels"]),
         (["./done", "--data", "mnist"], ["shape (8, 8, 1)", "Add --size 8", "(28, 28, 1)"]),
         (["./done", "--data", "./nothing.npz"], ["no such folder or file", "nothing.npz"]),
-        (["./done", "--metrics", "speed,fid"], ["--metrics of likelihood", "fid"]),
-        (["./done", "--metrics", "samples"], ["no classifier for binary"]),
-        (["./done", "--metrics", ""], ["--metrics of likelihood", "Received: ''"]),
-        (["./done", "--samples", "99"], ["Expected 100 samples or more", "99"]),
-        (["./done", "--features", "none"], ["Expected a classifier", "none"]),
-        (["./done", "-k", "2"], ["Expected k=1", "whose log_prob is exact"]),
+        (
+            ["./done", "--metrics", "speed,fid"],
+            ["Unknown metric 'fid'", "likelihood, samples, reconstructions, speed"],
+        ),
+        (["./done", "--metrics", "samples"], ["includes no classifier for it"]),
+        (["./done", "--metrics", ""], ["Unknown metric ''"]),
+        (["./done", "--samples", "99"], ["must be from 100 to 320", "99"]),
+        (["./done", "--features", "none"], ["Expected the folder of a classifier", "none"]),
+        (["./done", "-k", "2"], ["k must be 1", "whose log_prob is exact"]),
         (["./done", "-k", "0"], ["'-k'", "x>=1"]),
         (["./done", "--limit", "0"], ["'--limit'", "x>=1"]),
-        (["./done", "--limit", "9", "--metrics", "speed"], ["--limit is for a likelihood"]),
+        (["./done", "--limit", "9", "--metrics", "speed"], ["limit requires metric 'likelihood'"]),
         (["./done", "--split", "tset"], ["'--split'", "'tset'"]),
-        (["./done", "-o", "scores.txt"], ["Expected FILE.json for -o", "scores.txt"]),
-        (["./done", "-o", "./done/run.json/scores.json"], ["can be written for -o"]),
+        (["./done", "-o", "scores.txt"], ["must end in one of .json", "scores.txt"]),
+        (
+            ["./done", "-o", "./done/run.json/scores.json"],
+            ["Cannot write done/run.json/scores.json"],
+        ),
         ([], ["Missing argument"]),
     ],
 )

@@ -1,0 +1,81 @@
+"""Options and arguments that several commands share."""
+
+import os
+from pathlib import Path
+
+import click
+
+
+def complete_model(context, parameter, incomplete):
+    """Completes the name of a model in the shell."""
+    from click.shell_completion import CompletionItem
+
+    from zoo import registry
+
+    return [
+        CompletionItem(name, help=entry.summary)
+        for name, entry in registry.models().items()
+        if name.startswith(incomplete)
+    ]
+
+
+class PathType(click.Path):
+    """A path in which `~` and `~user` are expanded, for where the shell does not do so."""
+
+    def convert(self, value, param, ctx):
+        """Returns the expanded path."""
+        expanded = os.path.expanduser(value)  # noqa: PTH111, as Path.expanduser raises
+        if expanded.startswith("~"):
+            self.fail(
+                f"{value!r} has no home folder. To use this very name, write ./{value}", param
+            )
+        return super().convert(expanded, param, ctx)
+
+
+model = click.argument("name", shell_complete=complete_model)
+saved_model = click.argument("name", metavar="NAME|DIR|RUN", type=PathType())
+data = click.option("--data", help="Name or path of a data set. Default: the training data set.")
+size = click.option(
+    "--size", type=click.IntRange(1, 4096), help="Resize the images to SIZE x SIZE."
+)
+binarize = click.option(
+    "--binarize", is_flag=True, default=None, help="Convert grey images to binary ones."
+)
+seed = click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def output(metavar, help):
+    """Returns the option -o of a command.
+
+    Args:
+      metavar: str; the kinds of output, as "FILE.png|FILE.npz".
+      help: str.
+    """
+    return click.option("-o", "--output", type=PathType(path_type=Path), metavar=metavar, help=help)
+
+
+def test_images(number, help):
+    """Returns the decorator of a command that shows test images.
+
+    Args:
+      number: int; the default of -n.
+      help: str; the help of -n.
+    """
+    options = (
+        saved_model,
+        data,
+        size,
+        binarize,
+        click.option(
+            "-n", "number", type=click.IntRange(1), default=number, show_default=True, help=help
+        ),
+        output("FILE.png|FILE.npz", "A picture or its arrays. Default: a new PNG in this folder."),
+    )
+
+    def decorate(function):
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
