@@ -22,15 +22,21 @@ https://arxiv.org/abs/2006.11239, equations 4 to 7 and algorithms 1 and 2. Sampl
 Meng and Ermon, Denoising diffusion implicit models, ICLR 2021, https://arxiv.org/abs/2010.02502,
 equations 12 and 16.
 
-Differs from the source: the schedule is one of angles (Nichol and Dhariwal, Improved denoising
-diffusion probabilistic models, ICML 2021), and begins where noise is a quarter of a level; the
-network predicts v, whose square error is that of equation 14 divided by a_t^2 (Salimans and Ho,
-Progressive distillation for fast sampling of diffusion models, ICLR 2022), and is told x_t by waves
-too (Kingma, Salimans, Poole and Ho, Variational diffusion models, NeurIPS 2021); its x_0 is clipped
-to [-1, 1]; the discretised decoder is logistic, "ddpm" draws from it and "ddim" takes its median;
-both take 25 of the T steps; the U-Net is small: it begins at half the sides, adds what it skips,
-normalises each position, and has no attention and no dropout; time and label scale and shift what
-is normalised; AdamW, with a rate that rises and falls.
+Differs from the source:
+
+* a schedule of angles (Nichol and Dhariwal, Improved denoising diffusion probabilistic models, ICML
+  2021), which starts where the noise is a quarter of a level;
+* the network predicts v, whose square error is that of equation 14 divided by a_t^2 (Salimans and
+  Ho, Progressive distillation for fast sampling of diffusion models, ICLR 2022);
+* Fourier features of x_t are inputs too (Kingma, Salimans, Poole and Ho, Variational diffusion
+  models, NeurIPS 2021);
+* the predicted x_0 is clipped to [-1, 1];
+* the discretized decoder is logistic; "ddpm" draws from it and "ddim" takes its median;
+* both samplers use 25 of the T steps;
+* a small U-Net: it starts at half the sides, adds its skip connections, normalizes each position,
+  and has no attention and no dropout;
+* time and label scale and shift the normalized values;
+* AdamW, with a learning rate that rises and falls.
 """
 
 import math
@@ -76,7 +82,7 @@ class DDPM(zoo.GenerativeModel):
       learning_rate: of AdamW at its highest.
 
     Raises:
-      ValueError: if an argument cannot be.
+      ValueError: if an argument is invalid.
     """
 
     recipe = dict(data="mnist", epochs=6, batch_size=64)
@@ -96,18 +102,23 @@ class DDPM(zoo.GenerativeModel):
     ):
         super().__init__(shape, levels, num_classes)
         self.require_images()
-        if sampler not in ("ddpm", "ddim"):
-            raise ValueError(f"sampler must be 'ddpm' or 'ddim'. Received: {sampler=}")
-        if diffusion_steps < 2 or not 1 <= num_steps <= diffusion_steps:
-            raise ValueError(
-                "diffusion_steps must be 2 or more, num_steps 1 to diffusion_steps."
-                f" Received: {diffusion_steps=}, {num_steps=}"
-            )
-        if min(filters - 1, num_blocks) < 1 or not 0 < learning_rate < math.inf:
-            raise ValueError(
-                "num_blocks and learning_rate must be positive, filters 2 or more."
-                f" Received: {filters=}, {num_blocks=}, {learning_rate=}"
-            )
+        self.require(
+            sampler in ("ddpm", "ddim"), "sampler must be 'ddpm' or 'ddim'.", sampler=sampler
+        )
+        self.require(
+            diffusion_steps >= 2,
+            "diffusion_steps must be at least 2.",
+            diffusion_steps=diffusion_steps,
+        )
+        self.require(
+            1 <= num_steps <= diffusion_steps,
+            "num_steps must be 1 to diffusion_steps.",
+            num_steps=num_steps,
+            diffusion_steps=diffusion_steps,
+        )
+        self.require(filters >= 2, "filters must be at least 2.", filters=filters)
+        self.require(num_blocks >= 1, "num_blocks must be positive.", num_blocks=num_blocks)
+        self.require_learning_rate(learning_rate)
         self.diffusion_steps, self.sampler, self.num_steps = diffusion_steps, sampler, num_steps
         self.learning_rate = learning_rate
         ends = [math.atan(FIRST * 2.0 / (levels - 1)), math.pi / 2]
@@ -175,11 +186,11 @@ class DDPM(zoo.GenerativeModel):
         loc = 0.5 * (x0 + 1.0) * (self.levels - 1.0)
         return DiscretizedLogistic(loc, SCALE, self.levels)
 
-    def compile(self, total_steps=None):
-        """Compiles with AdamW; its rate rises and falls over total_steps, or is constant."""
+    def compile(self, optimizer=None, total_steps=None, **kwargs):
+        """Compiles; AdamW, the default, has a rate that rises and falls over total_steps."""
         rate = warm_cosine(self.learning_rate, total_steps, WARMUP)
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY)
-        super().compile(optimizer=optimizer, average=AVERAGE)
+        optimizer = optimizer or keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY)
+        super().compile(optimizer, average=AVERAGE, **kwargs)
 
     def compute_loss(self, x, y, seed, first, training=False):
         """Returns the mean square error of v, float32 []."""
@@ -285,7 +296,7 @@ def unet(shape, num_classes, filters, num_blocks):
     h = keras.layers.Activation("silu")(h)
     # bfloat16 is coarser than 256 levels.
     h = keras.layers.Conv2DTranspose(shape[2], 4, strides=2, padding="same", dtype="float32")(h)
-    return keras.Model([x, waves, label], h[:, : shape[0], : shape[1]])
+    return keras.Model([x, waves, label], h[:, : shape[0], : shape[1]], name="unet")
 
 
 def residual(h, condition):

@@ -38,7 +38,7 @@ class FlowModel(zoo.GenerativeModel):
     """A flow of images. Abstract: a subclass has
 
     * `scales(label)`: for each scale the `tfb.Bijector`s, in order from data to latents, of images
-      float32 [n, *sizes[k]]; label is float32 [n, num_classes], one-hot. They are made anew at each
+      float32 [n, *sizes[k]]; label is float32 [n, num_classes], one-hot. They are created at each
       call, because a bijector that is kept has no gradient for the weights it was made of.
 
     Args:
@@ -52,7 +52,7 @@ class FlowModel(zoo.GenerativeModel):
       sizes: (height, width, channels) of each scale.
 
     Raises:
-      ValueError: if an argument cannot be.
+      ValueError: if an argument is invalid.
     """
 
     log_prob_kind = "importance_weight"
@@ -60,15 +60,14 @@ class FlowModel(zoo.GenerativeModel):
     def __init__(self, shape, levels, num_classes, num_scales, learning_rate):
         super().__init__(shape, levels, num_classes)
         self.require_images()
-        if num_scales < 1:
-            raise ValueError(f"num_scales must be positive. Received: {num_scales=}")
-        if any(side % 2**num_scales for side in shape[:2]):
-            raise ValueError(
-                "Sides must be multiples of 2^num_scales: use --size N, or fewer scales."
-                f" Received: {shape=}, {num_scales=}"
-            )
-        if not 0 < learning_rate < math.inf:
-            raise ValueError(f"learning_rate must be positive. Received: {learning_rate=}")
+        self.require(num_scales >= 1, "num_scales must be positive.", num_scales=num_scales)
+        self.require(
+            not any(side % 2**num_scales for side in shape[:2]),
+            "Sides must be multiples of 2^num_scales. Use --size N, or fewer scales.",
+            shape=shape,
+            num_scales=num_scales,
+        )
+        self.require_learning_rate(learning_rate)
         self.learning_rate = learning_rate
         height, width, channels = shape
         self.sizes = [
@@ -79,10 +78,11 @@ class FlowModel(zoo.GenerativeModel):
         """Returns the latents of x, as `encode`."""
         return self.encode(x, labels)
 
-    def compile(self, total_steps=None):
-        """Compiles with Adam; its rate rises and falls over total_steps, or is constant."""
+    def compile(self, optimizer=None, total_steps=None, **kwargs):
+        """Compiles; Adam, the default, has a rate that rises and falls over total_steps."""
         rate = warm_cosine(self.learning_rate, total_steps, WARMUP)
-        super().compile(keras.optimizers.Adam(rate, global_clipnorm=1.0), average=AVERAGE)
+        optimizer = optimizer or keras.optimizers.Adam(rate, global_clipnorm=1.0)
+        super().compile(optimizer, average=AVERAGE, **kwargs)
 
     def compute_loss(self, x, y, seed, first, training=False):
         """Returns the mean of -log p(s), float32 [], in nats per image."""

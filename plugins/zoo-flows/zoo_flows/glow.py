@@ -17,12 +17,18 @@ Family: normalizing flow
 Source: Kingma and Dhariwal, Glow: generative flow with invertible 1x1 convolutions, NeurIPS 2018,
 https://arxiv.org/abs/1807.03039, table 1, equations 10 and 11, figure 2.
 
-Differs from the source: the first and the last level are made tails of normals, in the place of
-levels as they are (`EndsToTails`); actnorm begins as the identity, not with statistics of the first
-batch, as all else begins as a rotation of data whose scale is known; U has a diagonal of its own,
-not that of a vector s; P, L and U are of a random rotation; log scales are bounded by a tanh, not a
-sigmoid; labels bias the hidden layer of every network; twice as many filters on each scale; Adam,
-with a rate that rises and falls and a bound on the gradient's norm; averaged weights.
+Differs from the source:
+
+* the first and the last level become tails of normals (`EndsToTails`);
+* actnorm starts as the identity, not with statistics of the first batch, because everything else
+  starts as a rotation of data of known scale;
+* U has a diagonal of its own, not that of a vector s;
+* P, L and U start as those of a random rotation;
+* a tanh, not a sigmoid, bounds log scales;
+* labels bias the hidden layer of every network;
+* twice as many filters on each scale as on the one before;
+* Adam, with a learning rate that rises and falls and a bound on the norm of the gradient;
+* a moving average of the weights.
 """
 
 import keras
@@ -51,7 +57,7 @@ class Glow(FlowModel):
       learning_rate: of Adam at its highest; it falls to 0 on a cosine.
 
     Raises:
-      ValueError: if an argument cannot be.
+      ValueError: if an argument is invalid.
     """
 
     recipe = dict(data="mnist", epochs=10, batch_size=128)
@@ -67,10 +73,8 @@ class Glow(FlowModel):
         learning_rate: float = 4e-3,
     ):
         super().__init__(shape, levels, num_classes, num_scales, learning_rate)
-        if min(num_steps, filters) < 1:
-            raise ValueError(
-                f"num_steps and filters must be positive. Received: {num_steps=}, {filters=}"
-            )
+        self.require(num_steps >= 1, "num_steps must be positive.", num_steps=num_steps)
+        self.require(filters >= 1, "filters must be positive.", filters=filters)
         sizes = [(size, num_classes, filters * 2**k) for k, size in enumerate(self.sizes)]
         self.steps = [[Step(*size) for _ in range(num_steps)] for size in sizes]
         self.priors = [network(*size) for size in sizes[:-1]]

@@ -17,12 +17,18 @@ Family: normalizing flow
 Source: Dinh, Sohl-Dickstein and Bengio, Density estimation using Real NVP, ICLR 2017,
 https://arxiv.org/abs/1605.08803, equations 4 to 8, figures 3 and 4.
 
-Differs from the source: `EndsToTails` in the place of a logit; networks of three convolutions, with
-no residual connections and no normalisation, which see squares of 2 x 2 pixels as channels under
-the checkerboard too; no batch normalisation in f, as couplings begin as the identity and the scale
-of data is known; no couplings more on the last scale; log scales without a factor that is learned;
-labels bias the hidden layer of every network; a rate that rises and falls; a bound on the norm of
-the gradient; averaged weights.
+Differs from the source:
+
+* `EndsToTails` instead of a logit;
+* networks of three convolutions, without residual connections and normalization, whose channels
+  are squares of 2 x 2 pixels under the checkerboard too;
+* no batch normalization in f, because couplings start as the identity and the scale of the data is
+  known;
+* no additional couplings on the last scale;
+* log scales without a learned factor;
+* labels bias the hidden layer of every network;
+* a learning rate that rises and falls, and a bound on the norm of the gradient;
+* a moving average of the weights.
 """
 
 from zoo_flows.flow import Coupling, FlowModel, network
@@ -49,7 +55,7 @@ class RealNVP(FlowModel):
       learning_rate: of Adam at its highest; it falls to 0 on a cosine.
 
     Raises:
-      ValueError: if an argument cannot be.
+      ValueError: if an argument is invalid.
     """
 
     recipe = dict(data="mnist", epochs=15, batch_size=128)
@@ -65,11 +71,10 @@ class RealNVP(FlowModel):
         learning_rate: float = 4e-3,
     ):
         super().__init__(shape, levels, num_classes, num_scales, learning_rate)
-        if min(num_couplings, filters) < 1:
-            raise ValueError(
-                "num_couplings and filters must be positive."
-                f" Received: {num_couplings=}, {filters=}"
-            )
+        self.require(
+            num_couplings >= 1, "num_couplings must be positive.", num_couplings=num_couplings
+        )
+        self.require(filters >= 1, "filters must be positive.", filters=filters)
         self.kept = [pair[k % 2] for pair in (CHECKERBOARD, CHANNELS) for k in range(num_couplings)]
         self.networks = [
             [network(size, num_classes, filters * 2**k) for _ in self.kept]

@@ -36,22 +36,6 @@ def test_the_losses_are_those_of_the_paper_computed_by_hand(tiny):
     assert found["discriminator_accuracy"] == pytest.approx(np.mean(on_data > on_fakes))
 
 
-def stepped(model, data, generator_rate, discriminator_rate):
-    """How far one step of gradient descent moves the weights of either network."""
-    model.compile()
-    for name, rate in (("generator", generator_rate), ("discriminator", discriminator_rate)):
-        optimizer = keras.optimizers.SGD(rate)
-        optimizer.build(getattr(model, name).trainable_variables)
-        setattr(model, f"{name}_optimizer", optimizer)
-    networks = (model.moved_weights, model.discriminator.trainable_variables)
-    before = [[w.numpy() for w in network] for network in networks]
-    model.train_step(data)
-    return [
-        [w.numpy() - old for w, old in zip(network, olds, strict=True)]
-        for network, olds in zip(networks, before, strict=True)
-    ]
-
-
 @pytest.mark.parametrize("scale", [1.0, 1e-12])
 def test_one_pass_gives_the_gradients_of_both_losses(tiny, scale):
     """Against two tapes; also where D says almost 0 of fakes, as it is taught to."""
@@ -75,7 +59,10 @@ def test_one_pass_gives_the_gradients_of_both_losses(tiny, scale):
     assert np.abs(expected[0][-1]).max() > 1e-3 * scale
     # A step that is not lost in the rounding of the weights.
     for moves, gradients, rate in zip(
-        stepped(model, (x, y), 1.0 / scale, 1.0), expected, (1.0 / scale, 1.0), strict=True
+        zoo.testing.moves_of_one_step(model, (x, y), 1.0 / scale, 1.0),
+        expected,
+        (1.0 / scale, 1.0),
+        strict=True,
     ):
         for move, gradient in zip(moves, gradients, strict=True):
             np.testing.assert_allclose(move, -rate * gradient, rtol=1e-3, atol=1e-6)
@@ -85,7 +72,7 @@ def test_a_fake_that_is_exactly_0_to_the_discriminator_teaches_nothing_and_harms
     model, x, y = tiny
     for weight in model.discriminator.trainable_variables[-2:]:
         weight.assign(tf.zeros_like(weight))
-    generator, discriminator = stepped(model, (x, y), 1.0, 1.0)
+    generator, discriminator = zoo.testing.moves_of_one_step(model, (x, y), 1.0, 1.0)
     assert not any(np.any(move) for move in generator)
     assert np.isfinite(discriminator[-1]).all()
     assert discriminator[-1].any()
@@ -94,7 +81,9 @@ def test_a_fake_that_is_exactly_0_to_the_discriminator_teaches_nothing_and_harms
 @pytest.mark.parametrize("rates", [(0.0, 1.0), (1.0, 0.0)])
 def test_an_update_of_one_network_leaves_the_other_alone(tiny, rates):
     model, x, y = tiny
-    for moves, rate in zip(stepped(model, (x, y), *rates), rates, strict=True):
+    for moves, rate in zip(
+        zoo.testing.moves_of_one_step(model, (x, y), *rates), rates, strict=True
+    ):
         assert any(move.any() for move in moves) == (rate > 0)
 
 
@@ -106,7 +95,7 @@ def test_a_discriminator_that_is_right_has_not_won():
         tape.watch(fakes)
         loss = model.objectives(tf.ones([3]), fakes)[1]
     np.testing.assert_allclose(tape.gradient(loss, fakes), [-1.0, -0.5, 0.0])
-    assert model.trouble([{"step": 10 * k, "generator_loss": 20.0} for k in range(300)]) is None
+    assert model.diagnose([{"step": 10 * k, "generator_loss": 20.0} for k in range(300)]) is None
 
 
 @pytest.mark.parametrize(

@@ -31,15 +31,6 @@ def values(weights):
     return [w.numpy() for w in weights]
 
 
-def with_descent(model, generator_rate, discriminator_rate):
-    """Compiles the model with gradient descent in the place of Adam."""
-    model.compile()
-    for name, rate in (("generator", generator_rate), ("discriminator", discriminator_rate)):
-        optimizer = keras.optimizers.SGD(rate)
-        optimizer.build(getattr(model, name).trainable_variables)
-        setattr(model, f"{name}_optimizer", optimizer)
-
-
 def test_the_losses_are_those_of_the_paper_computed_by_hand(tiny):
     model, x, y = tiny
     model.compile()
@@ -98,7 +89,7 @@ def test_a_step_of_the_critic_computed_by_hand(monkeypatch):
     model, x, y = made()
     (weight,) = model.discriminator.weights
     w = weight.numpy()[:, 0].astype(np.float64)
-    with_descent(model, 0.0, 0.5)
+    zoo.testing.compile_with_descent(model, 0.0, 0.5)
     seed = zoo.random.fold_in(zoo.random.fold_in(tf.zeros([2], tf.int32), 0, 1), 0)
     fakes = model.fakes(seed, 0, tf.one_hot(y, 2), training=True).numpy()
     model.train_step((x, y))
@@ -126,7 +117,7 @@ def test_the_generator_moves_in_its_turn_alone_and_the_critic_always(tiny):
 
 def test_a_step_of_the_generator_goes_up_the_critic_which_stays(tiny):
     model, x, y = tiny
-    with_descent(model, 1.0, 0.0)
+    zoo.testing.compile_with_descent(model, 1.0, 0.0)
     model.step.assign(2)
     label = tf.one_hot(y, 2)
     seed = zoo.random.fold_in(zoo.random.fold_in(tf.zeros([2], tf.int32), 0, 3), 2)
@@ -159,7 +150,7 @@ def test_both_rates_end_at_0(tiny):
 
 def test_a_run_is_not_judged_by_the_value_of_its_critic():
     model = WGANGP((8, 8, 1), filters=4)
-    assert model.trouble([{"step": 10 * k, "generator_loss": 99.0} for k in range(300)]) is None
+    assert model.diagnose([{"step": 10 * k, "generator_loss": 99.0} for k in range(300)]) is None
 
 
 @pytest.mark.parametrize(

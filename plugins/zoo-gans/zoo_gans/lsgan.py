@@ -15,12 +15,19 @@ Family: generative adversarial network
 Source: Mao, Li, Xie, Lau, Wang and Smolley, Least squares generative adversarial networks, ICCV
 2017, https://arxiv.org/abs/1611.04076, equation 9 (a = 0, b = c = 1).
 
-Differs from the source: D has no batch normalisation, so that one pass through it and one back
-train both networks, from the same fakes; the generator that samples is an average over the steps
-(Karras, Aila, Laine and Lehtinen, Progressive growing of GANs, ICLR 2018); the rectifiers of G are
-leaky; the learning rate falls; z is normal; fakes are rounded to the levels of the data; G ends in
-a sigmoid, as images are in [0, 1]; conditional on the label by concatenation to z in G and by
-projection in D (Miyato and Koyama, cGANs with projection discriminator, ICLR 2018).
+Differs from the source:
+
+* D has no batch normalization, so that one forward and one backward pass through it train both
+  networks, from the same fakes;
+* samples come from a moving average of the generator's weights (Karras, Aila, Laine and Lehtinen,
+  Progressive growing of GANs, ICLR 2018);
+* the rectifiers of G are leaky;
+* a learning rate that falls;
+* z is normal;
+* fakes are rounded to the levels of the data;
+* G ends in a sigmoid, because images are in [0, 1];
+* conditional on the label by concatenation to z in G and by projection in D (Miyato and Koyama,
+  cGANs with projection discriminator, ICLR 2018).
 """
 
 from zoo.adversarial import AdversarialModel
@@ -41,10 +48,10 @@ class LSGAN(AdversarialModel):
       latent_dim: dimensions of z.
       filters: channels at half the side of the image, doubled each time the side halves, but no
         more than 8 times as many.
-      learning_rate: of Adam, for both networks, in the beginning.
+      learning_rate: initial learning rate of Adam, for both networks.
 
     Raises:
-      ValueError: if an argument cannot be.
+      ValueError: if an argument is invalid.
     """
 
     recipe = dict(data="mnist", epochs=30, batch_size=64)
@@ -67,6 +74,6 @@ class LSGAN(AdversarialModel):
         """Returns the losses of D and of G, float32 [n] each, of D at data and at fakes."""
         return ((on_data - 1.0) ** 2 + on_fakes**2) / 2.0, (on_fakes - 1.0) ** 2 / 2.0
 
-    def trouble(self, log):
+    def diagnose(self, log):
         """Returns None: squared errors have a slope where D is right, so none ever wins."""
         return None

@@ -1,12 +1,14 @@
 """The convolutional networks of the GANs here, as of Radford, Metz and Chintala (DCGAN, 2016).
 
 Both double or halve the side of the image by convolutions of 4 x 4 with a stride of 2. The
-discriminator normalises nothing, so each of its outputs is of one image alone.
+discriminator has no normalization, so each of its outputs depends on one image alone.
 """
 
 import math
 
 import keras
+
+import zoo
 
 __all__ = ["discriminator", "generator"]
 
@@ -19,13 +21,13 @@ def generator(shape, num_classes, latent_dim, filters):
     """Builds (z, one-hot label) -> images, float32 [n, *shape] in [0, 1].
 
     Raises:
-      ValueError: if an argument cannot be.
+      ValueError: if an argument is invalid.
     """
     z = keras.Input((latent_dim,))
     label = keras.Input((num_classes,))
     (*sizes, first), widths = pyramid(shape, filters, smallest=7)
     h = keras.layers.Concatenate()([z, label])
-    # No biases where a normalisation follows, which would take them away.
+    # No biases before a normalization, which would remove them.
     h = keras.layers.Dense(math.prod(first) * widths[-1], use_bias=False)(h)
     h = activated(keras.layers.Reshape((*first, widths[-1]))(h))
     h = activated(keras.layers.Conv2D(widths[-1], 3, padding="same", use_bias=False)(h))
@@ -33,8 +35,9 @@ def generator(shape, num_classes, latent_dim, filters):
         h = keras.layers.Conv2DTranspose(width, 4, 2, "same", use_bias=False)(h)
         h = activated(h[:, : size[0], : size[1]])
     h = keras.layers.Conv2DTranspose(shape[2], 4, 2, "same")(h)[:, : shape[0], : shape[1]]
-    # bfloat16 is coarser than 256 levels.
-    return keras.Model([z, label], keras.layers.Activation("sigmoid", dtype="float32")(h))
+    # In float32, because bfloat16 is coarser than 256 levels.
+    x = keras.layers.Activation("sigmoid", dtype="float32")(h)
+    return keras.Model([z, label], x, name="generator")
 
 
 def discriminator(shape, num_classes, filters, use_bias):
@@ -44,7 +47,7 @@ def discriminator(shape, num_classes, filters, use_bias):
     Koyama, cGANs with projection discriminator, ICLR 2018). It has a bias where use_bias says so.
 
     Raises:
-      ValueError: if an argument cannot be.
+      ValueError: if an argument is invalid.
     """
     x = keras.Input(shape)
     label = keras.Input((num_classes,))
@@ -53,7 +56,8 @@ def discriminator(shape, num_classes, filters, use_bias):
         h = keras.layers.LeakyReLU(SLOPE)(keras.layers.Conv2D(width, 4, 2, "same")(h))
     head = keras.layers.Dense(1 + num_classes, use_bias=use_bias, dtype="float32")
     h = head(keras.layers.Flatten()(h))
-    return keras.Model([x, label], h[:, 0] + keras.ops.sum(h[:, 1:] * label, axis=1))
+    logits = h[:, 0] + keras.ops.sum(h[:, 1:] * label, axis=1)
+    return keras.Model([x, label], logits, name="discriminator")
 
 
 def pyramid(shape, filters, smallest):
@@ -65,11 +69,12 @@ def pyramid(shape, filters, smallest):
     Raises:
       ValueError: if filters is not positive, or a side is too small.
     """
-    if filters < 1 or min(shape[:2]) < LEAST:
-        raise ValueError(
-            f"Expected filters of 1 or more, and images with sides of {LEAST} or more: use --size"
-            f" N. Received: {filters=}, {shape=}"
-        )
+    zoo.GenerativeModel.require(filters >= 1, "filters must be positive.", filters=filters)
+    zoo.GenerativeModel.require(
+        min(shape[:2]) >= LEAST,
+        f"Expected images with sides of {LEAST} or more. Use --size N.",
+        shape=shape,
+    )
     sizes = [shape[:2]]
     while max(sizes[-1]) > smallest:
         sizes.append(tuple(-(-side // 2) for side in sizes[-1]))
@@ -77,5 +82,5 @@ def pyramid(shape, filters, smallest):
 
 
 def activated(h):
-    """Normalises by the statistics of the batch, outside training by their averages; rectifies."""
+    """Applies batch normalization, then a leaky rectifier."""
     return keras.layers.LeakyReLU(SLOPE)(keras.layers.BatchNormalization()(h))

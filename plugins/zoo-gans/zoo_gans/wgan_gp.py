@@ -16,12 +16,17 @@ Family: generative adversarial network
 Source: Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville, Improved training of Wasserstein GANs,
 NeurIPS 2017, https://arxiv.org/abs/1704.00028, algorithm 1.
 
-Differs from the source: the critic moves once, not five times, for each step of the generator, at
-a rate of 4e-4 for 1e-4, which gives better samples in the same time; the generator that samples is
-an average over the steps (Karras, Aila, Laine and Lehtinen, Progressive growing of GANs, ICLR
-2018); its rectifiers are leaky; the learning rate falls; fakes are rounded to the levels of the
-data; conditional on the label by concatenation to z in G and by projection in D (Miyato and Koyama,
-cGANs with projection discriminator, ICLR 2018).
+Differs from the source:
+
+* one step of the critic, not five, per step of the generator, at a rate of 4e-4 instead of 1e-4,
+  which gives better samples in the same time;
+* samples come from a moving average of the generator's weights (Karras, Aila, Laine and Lehtinen,
+  Progressive growing of GANs, ICLR 2018);
+* the rectifiers of G are leaky;
+* a learning rate that falls;
+* fakes are rounded to the levels of the data;
+* conditional on the label by concatenation to z in G and by projection in D (Miyato and Koyama,
+  cGANs with projection discriminator, ICLR 2018).
 """
 
 import tensorflow as tf
@@ -48,10 +53,10 @@ class WGANGP(AdversarialModel):
       filters: channels at half the side of the image, doubled each time the side halves, but no
         more than 8 times as many.
       num_critic_steps: steps of the critic for each of the generator.
-      learning_rate: of Adam, for both networks, in the beginning.
+      learning_rate: initial learning rate of Adam, for both networks.
 
     Raises:
-      ValueError: if an argument cannot be.
+      ValueError: if an argument is invalid.
     """
 
     recipe = dict(data="mnist", epochs=18, batch_size=64)
@@ -67,8 +72,11 @@ class WGANGP(AdversarialModel):
         learning_rate: float = 4e-4,
     ):
         super().__init__(shape, levels, num_classes, latent_dim, learning_rate)
-        if num_critic_steps < 1:
-            raise ValueError(f"num_critic_steps must be positive. Received: {num_critic_steps=}")
+        self.require(
+            num_critic_steps >= 1,
+            "num_critic_steps must be positive.",
+            num_critic_steps=num_critic_steps,
+        )
         self.num_critic_steps = num_critic_steps
         self.generator = networks.generator(self.shape, num_classes, latent_dim, filters)
         # A bias would add the same to data and fakes.
@@ -131,6 +139,6 @@ class WGANGP(AdversarialModel):
             loss = -tf.reduce_mean(self.discriminate(fakes, label))
         self.generator_optimizer.apply(tape.gradient(loss, weights), weights)
 
-    def trouble(self, log):
+    def diagnose(self, log):
         """Returns None: a critic that is right still teaches the generator, so none ever wins."""
         return None

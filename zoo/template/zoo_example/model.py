@@ -21,15 +21,14 @@ class Example(zoo.GenerativeModel):
 
     def __init__(self, shape: tuple[int, int, int], levels: int = 2):
         super().__init__(shape, levels)
-        if levels != 2:
-            raise ValueError(f"Expected binary images: add --binarize. Received: {levels=}")
+        self.require(levels == 2, "Expected binary images. Add --binarize.", levels=levels)
         self.size = shape[0] * shape[1] * shape[2]
         self.kernel = self.add_weight(shape=(self.size, self.size), initializer="zeros")  # W
         self.bias = self.add_weight(shape=(self.size,), initializer="zeros")
         self.build()
 
-    def compile(self, total_steps=None):
-        super().compile(keras.optimizers.Adam(3e-3))
+    def compile(self, optimizer=None, total_steps=None, **kwargs):
+        super().compile(optimizer or keras.optimizers.Adam(3e-3), **kwargs)
 
     def compute_loss(self, x, y, seed, first, training=False):
         return -tf.reduce_mean(self.log_prob(x, seed, y, first))
