@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo import checkpoints
+from zoo import storage
 from zoo.errors import ArtefactError
 
 PROGRAM = [sys.executable, "-c", "from zoo.commands import main; main()"]
@@ -81,9 +81,9 @@ def commits(run):
 
 def newest(run):
     """Returns the step of the newest checkpoint that is whole, or -1."""
-    for name in reversed(checkpoints.sealed(run / "checkpoints")):
+    for name in reversed(storage.sealed(run / "checkpoints")):
         try:
-            return checkpoints.verify(run / "checkpoints" / name)["step"]
+            return storage.verify(run / "checkpoints" / name)["step"]
         except ArtefactError:
             continue
     return -1
@@ -93,7 +93,7 @@ def result(run):
     """Returns all that the newest checkpoint holds, and the log but for its seconds, as bytes."""
     import tensorflow as tf
 
-    folder = run / "checkpoints" / checkpoints.sealed(run / "checkpoints")[-1]
+    folder = run / "checkpoints" / storage.sealed(run / "checkpoints")[-1]
     reader = tf.train.load_checkpoint(str(folder / "variables"))
     names = sorted(name for name in reader.get_variable_to_shape_map() if name[0] != "_")
     log = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

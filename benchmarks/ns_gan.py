@@ -1,12 +1,12 @@
 """How much nearer to images the DCGAN gets than its networks by the recipe of compare_gan's NS-GAN.
 
-    python benchmarks/ns_gan.py [--run ns_gan] [--against dcgan-mnist]
+    python benchmarks/ns_gan.py [--run ns_gan] [--against dcgan-mnist] [--epochs 20]
 
 Trains the same networks, conditional too, for 20 epochs of MNIST by Adam with a learning rate of
 5e-5 and beta_1 = 0 (Kurach, Lučić, Zhai, Michalski and Gelly, A large-scale study on regularization
 and normalization in GANs, ICML 2019): kernels are not divided by their singular value, and weights
 are not averaged. The best of ten checkpoints samples. Both are then compared with the test
-images, as `zoo evaluate` does. Takes 17 minutes on two cores; begun once, it goes on with its run.
+images, as `zoo evaluate` does. Takes 17 minutes on two cores. An interrupted run is resumed.
 """
 
 import argparse
@@ -24,14 +24,13 @@ from zoo.evaluation.samples import score_samples
 from zoo.models import dcgan
 
 RECIPE = dict(learning_rate=5e-5, beta_1=0.0)
-EPOCHS = 20
 
 
 class NSGAN(dcgan.DCGAN):
     """The networks of the DCGAN, trained by the other recipe."""
 
-    def compile(self, total_steps=None):
-        zoo.GenerativeModel.compile(self)
+    def compile(self, optimizer=None, total_steps=None, **kwargs):
+        zoo.GenerativeModel.compile(self, **kwargs)
         for network in ("generator", "discriminator"):
             optimizer = keras.optimizers.Adam(**RECIPE)
             optimizer.build(getattr(self, network).trainable_variables)
@@ -47,18 +46,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", default="ns_gan")
     parser.add_argument("--against", default="dcgan-mnist")
+    parser.add_argument("--epochs", type=int, default=20)
     settings = parser.parse_args()
     data = zoo.load_dataset("mnist")
-    keras.utils.set_random_seed(0)
-    keras.config.set_dtype_policy("mixed_bfloat16")
     dcgan.Kernel.normalized = as_it_is
-    model = NSGAN(data[0].shape, num_classes=data[0].num_classes)
-    begun = Path(settings.run).is_dir()
-    exported = zoo.train(model, data, settings.run, epochs=EPOCHS, batch_size=64, resume=begun)
-    extractor = features.Extractor(features.find(data[2]))
+    if Path(settings.run).is_dir():
+        run = zoo.resume(settings.run, data, cls=NSGAN)
+    else:
+        keras.utils.set_random_seed(0)
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        model = NSGAN(data.train.shape, num_classes=data.train.num_classes)
+        run = zoo.train(model, data, run=settings.run, epochs=settings.epochs, batch_size=64)
+    extractor = features.load(data.test)
     found = [
-        {s["metric"]: s for s in score_samples(zoo.load(name), data[0], data[2], extractor)}
-        for name in (exported, settings.against)
+        {s["metric"]: s for s in score_samples(zoo.load(name), data.train, data.test, extractor)}
+        for name in (run, settings.against)
     ]
     print(f"{'':18} {'NS-GAN':>15} {settings.against:>15} {'images':>10}")
     for metric in found[0]:

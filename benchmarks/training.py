@@ -8,6 +8,7 @@ machine slows both. Times are from the first step to the last of an epoch; media
 """
 
 import argparse
+import contextlib
 import io
 import os
 import statistics
@@ -15,14 +16,13 @@ import tempfile
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["FORCE_COLOR"] = "1"  # rich takes any output for a terminal
 
 import keras
 import numpy as np
-from rich.console import Console
 
 import zoo
 from zoo import registry
-from zoo.commands.train import _Display
 
 
 class Clock(keras.callbacks.Callback):
@@ -66,20 +66,18 @@ def measure(name, epochs, steps):
     batch_size = registry.load(name).recipe["batch_size"]
     with tempfile.TemporaryDirectory() as folder:
         data = subset(registry.load(name).recipe["data"], steps * batch_size, folder)
-        models = [create(name, data[0]) for _ in range(2)]
+        models = [create(name, data.train) for _ in range(2)]
         models[0].compile(total_steps=steps * epochs)
         bare, ours = Clock(), Clock()
-        console = Console(file=io.StringIO(), force_terminal=True)
-        with _Display(console) as display:
-            turn = Turns(models[0], data[0].stream(batch_size, 0), steps, bare)
+        turn = Turns(models[0], data.train.stream(batch_size, 0), steps, bare)
+        with contextlib.redirect_stdout(io.StringIO()):
             zoo.train(
                 models[1],
                 data,
-                f"{folder}/run",
+                run=f"{folder}/run",
                 epochs=epochs,
                 batch_size=batch_size,
-                callbacks=[display.callback(steps * epochs), ours, turn],
-                say=display.say,
+                callbacks=[ours, turn],
             )
     return [statistics.median(clock.seconds[1:]) / (steps - 1) for clock in (bare, ours)]
 
