@@ -1,31 +1,70 @@
+import contextlib
 import os
+from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+TESTS = Path(__file__).parent
+QUICK = {  # files and folders of the tier `quick`, but for the slow tests in them
+    TESTS / name
+    for name in (
+        "datasets",
+        "evaluation/test_distances.py",
+        "registry",
+        "test_distributions.py",
+        "test_layers.py",
+        "test_layout.py",
+        "test_progress.py",
+        "test_random.py",
+        "test_raster.py",
+        "test_spec.py",
+        "test_storage.py",
+    )
+}
 
-class Progress(list):
-    """What a computation told of its progress: the number of things to come, then the parts done.
 
-    Its `begin` is what the computation is given.
-    """
-
-    def begin(self, total):
-        self.append(total)
-        return self.append
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if QUICK & {item.path, *item.path.parents} and not item.get_closest_marker("slow"):
+            item.add_marker("quick")
 
 
 @pytest.fixture
 def progress():
-    return Progress()
+    """A progress that records computations: `totals` is the expected and `done` the real sizes."""
+    from zoo.progress import Progress
+
+    class Recorder(Progress):
+        def __init__(self):
+            self.totals, self.done = {}, {}
+
+        def start(self, total, what):
+            self.totals[what], self.done[what], self.what = total, 0, what
+
+        def advance(self, n=1):
+            self.done[self.what] += n
+
+    return Recorder()
 
 
 @pytest.fixture
-def exported(tmp_path, monkeypatch):
+def no_clean_process(monkeypatch):
+    """Exports are not verified in another process, which takes seconds."""
+    from zoo.exports import export
+
+    @contextlib.contextmanager
+    def check_in_clean_process():
+        yield lambda folder: {"ms_per_image": 0.0}
+
+    monkeypatch.setattr(export, "check_in_clean_process", check_in_clean_process)
+
+
+@pytest.fixture
+def exported(tmp_path, no_clean_process):
     """A function that exports a model and loads it, without the check in another process."""
     import zoo
-    from zoo import saving
+    from zoo.exports import saved_model
 
-    monkeypatch.setattr(saving, "_run_as_stranger", lambda folder: {"ms_per_image": 0.0})
-    return lambda model: saving.load(zoo.export(model, tmp_path / type(model).__name__))
+    return lambda model: saved_model.load(zoo.export(model, tmp_path / type(model).__name__))

@@ -32,48 +32,56 @@ PUBLIC = {
 }
 MAY_IMPORT = {
     "adversarial": {"model", "random", "schedules"},
-    "checkpoints": {"errors"},
-    "datasets": {"datasets", "errors", "random"},
+    "datasets": {"datasets", "errors", "random", "registry"},
     "distributions": set(),
     "environment": set(),
     "errors": set(),
     "evaluation": {
-        "checkpoints",
+        "datasets",
         "environment",
         "errors",
         "evaluation",
+        "exports",
+        "progress",
         "random",
-        "registry",
-        "saving",
+        "sampling",
+        "spec",
+        "storage",
     },
-    "golden": set(),
-    "images": set(),
+    "exports": {"errors", "exports", "model", "registry", "render", "sampling", "storage"},
     "layers": {"random"},
-    "model": {"random"},
+    "model": {"errors", "exports", "random", "sampling", "spec"},
     "models": FOR_MODELS,
+    "progress": set(),
     "random": set(),
     "raster": {"distributions", "model", "random", "schedules"},
-    "registry": {"errors", "model"},
-    "runs": {"errors"},
-    "schedules": set(),
-    "saving": {"checkpoints", "errors", "golden", "images", "model", "registry"},
-    "testing": {"datasets", "errors", "model", "runs", "saving", "training"},
-    "training": {
-        "checkpoints",
+    "registry": {"errors", "model", "registry"},
+    "render": set(),
+    "runs": {
+        "datasets",
         "environment",
         "errors",
         "evaluation",
-        "images",
+        "exports",
         "model",
+        "progress",
         "registry",
+        "render",
         "runs",
-        "saving",
+        "sampling",
+        "spec",
+        "storage",
     },
+    "sampling": {"errors"},
+    "schedules": set(),
+    "spec": {"errors"},
+    "storage": {"errors"},
+    "testing": {"datasets", "errors", "exports", "model", "runs", "sampling", "spec"},
 }
 
 
 def imported(tree):
-    """Yields the parts of zoo that a module imports: "saving" of `from zoo import saving`."""
+    """Yields the parts of zoo that a module imports: "storage" of `from zoo import storage`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -92,7 +100,9 @@ def modules(*skip):
             yield pytest.param(part, path, id=path.relative_to(ROOT).as_posix())
 
 
-@pytest.mark.parametrize(("part", "path"), [*modules("__init__", "commands", "template")])
+@pytest.mark.parametrize(
+    ("part", "path"), [*modules("__init__", "__main__", "commands", "template")]
+)
 def test_who_imports_whom(part, path):
     found = {*imported(ast.parse(path.read_text()))} - {"API_VERSION"}
     assert found <= MAY_IMPORT[part]
@@ -105,6 +115,19 @@ def test_commands_import_the_rest_inside_functions(path):
     body = ast.parse(path.read_text()).body
     top = ast.Module([node for node in body if isinstance(node, ast.Import | ast.ImportFrom)], [])
     assert {*imported(top)} <= {"commands", "errors"}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "zoo" / "commands").glob("*.py")), ids=lambda path: path.name
+)
+def test_no_verb_imports_a_verb(path):
+    modules = [
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("zoo.commands")
+        for alias in node.names
+    ]
+    assert all(module.startswith("zoo.commands._") for module in modules)
 
 
 @pytest.mark.parametrize(

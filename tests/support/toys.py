@@ -40,11 +40,11 @@ class Pixels(GenerativeModel):
         self.one_hot(labels, n)
         return tf.repeat(self.table.value, n, axis=0)
 
-    def compile(self, total_steps=None):
+    def compile(self, optimizer=None, total_steps=None, **kwargs):
         rate = self.learning_rate
         if total_steps:
             rate = keras.optimizers.schedules.CosineDecay(rate, total_steps)
-        super().compile(optimizer=keras.optimizers.Adam(rate))
+        super().compile(optimizer or keras.optimizers.Adam(rate), **kwargs)
 
     def compute_loss(self, x, y, seed, first, training=False):
         return -tf.reduce_mean(self.log_prob(x, seed, y, first))
@@ -79,12 +79,13 @@ class Duel(GenerativeModel):
         self.discriminator_loss = keras.metrics.Mean(name="discriminator_loss")
         self.build()
 
-    def compile(self, total_steps=None):
-        super().compile()
+    def compile(self, optimizer=None, total_steps=None, **kwargs):
+        super().compile(**kwargs)
         for name in ("generator", "discriminator"):
-            optimizer = keras.optimizers.Adam(1e-2)
-            optimizer.build(getattr(self, name).trainable_variables)
-            setattr(self, f"{name}_optimizer", optimizer)
+            given = keras.optimizers.get(optimizer or keras.optimizers.Adam(1e-2))
+            own = given.from_config(given.get_config())
+            own.build(getattr(self, name).trainable_variables)
+            setattr(self, f"{name}_optimizer", own)
 
     def probs(self, seed, first, n):
         return tf.sigmoid(self.generator(zoo.random.normal(seed, first, n, (8,))))

@@ -16,10 +16,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from zoo import checkpoints
+from zoo import storage
 
-TESTS = Path(__file__).parent
-NOISY = f"{TESTS / 'noisy.py'}:Noisy"
+TESTS = Path(__file__).parents[1]
+NOISY = f"{TESTS / 'support' / 'noisy.py'}:Noisy"
 PROGRAM = [sys.executable, "-c", "from zoo.commands import main; main()"]
 STEPS = 160  # an epoch of `finished`
 EPOCHS = 4
@@ -142,14 +142,14 @@ def copy_of_finished(folder):
 
 
 def saved_steps(run):
-    return [int(name.removeprefix("step-")) for name in checkpoints.sealed(run / "checkpoints")]
+    return [int(name.removeprefix("step-")) for name in storage.sealed(run / "checkpoints")]
 
 
 def weights(run):
     """All that the newest checkpoint holds: {name: array}."""
     import tensorflow as tf
 
-    newest = checkpoints.sealed(run / "checkpoints")[-1]
+    newest = storage.sealed(run / "checkpoints")[-1]
     reader = tf.train.load_checkpoint(str(run / "checkpoints" / newest / "variables"))
     names = [name for name in reader.get_variable_to_shape_map() if name[0] != "_"]
     return {name: reader.get_tensor(name) for name in names}

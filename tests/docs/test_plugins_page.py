@@ -9,9 +9,13 @@ import sysconfig
 import venv
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-ROOT = Path(__file__).parent.parent
+import zoo
+import zoo.datasets
+
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "plugins.md").read_text()
 
 
@@ -62,7 +66,7 @@ def test_every_command_of_the_page_does_what_it_says(outputs):
     assert re.search(r"^mine +autoregressive +zoo-mine", said["zoo list"], re.MULTILINE)
     assert (folder / "runs" / "first" / "saved_model" / "card.json").is_file()
     assert re.search(
-        r"^\d+ checks ran, .*binary: 0 failed\.$", said["zoo check mine"], re.MULTILINE
+        r"^\d+ tests ran on binary data: 0 failed\.$", said["zoo check mine"], re.MULTILINE
     )
     assert re.search(r"\b(\d\d) passed", said["pytest"])
     assert (folder / "samples.png").stat().st_size > 1000
@@ -73,6 +77,25 @@ def test_every_command_of_the_page_does_what_it_says(outputs):
         r"^zoo-mine +0.1.0 +mine +imported$", said["zoo plugins --import"], re.MULTILINE
     )
     assert "mine" not in said["ZOO_PLUGINS= zoo list"]
+
+
+def test_the_data_set_of_the_page_loads(tmp_path, monkeypatch):
+    package, entry_points = tmp_path / "zoo_birds", tmp_path / "zoo_birds-1.0.dist-info"
+    package.mkdir()
+    entry_points.mkdir()
+    (code,), (lines,) = blocks("py"), blocks("toml")
+    (package / "data.py").write_text(code)
+    group, name = re.fullmatch(r'\[project\.entry-points\."(.*)"\]\n(.*)\n', lines).groups()
+    (entry_points / "entry_points.txt").write_text(f"[{group}]\n{name.replace(chr(34), '')}\n")
+    images = np.random.default_rng(1).integers(0, 256, (20, 32, 32, 3), np.uint8)
+    labels = np.arange(20) % 2
+    both = dict(images=images, labels=labels, test_images=images[:5], test_labels=labels[:5])
+    np.savez(package / "birds.npz", **both)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "birds" in zoo.datasets.list_datasets()
+    splits = zoo.load_dataset("birds", size=16)
+    assert [len(split) for split in splits] == [18, 2, 5]
+    assert splits.train.shape == (16, 16, 3)
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """A toy whose loss draws noise, and can be made to break."""
 
 import tensorflow as tf
-from toys import Pixels
+from support.toys import Pixels
 
 import zoo.random
 
