@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from zoo.errors import InputError
-from zoo.spec import check_fit, off_grid
+from zoo.spec import check_examples, check_fit, off_grid
 
 
 def split(shape=(28, 28, 1), levels=256, num_classes=10):
@@ -60,3 +60,18 @@ def test_nan_is_on_no_grid(position):
     x = np.zeros(3, np.float32)
     x[position] = np.nan
     assert off_grid(x, 2) == np.inf
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.zeros((2, 8, 8, 1), bool), r"bool of shape \(2, 8, 8, 1\)\. Cast it: x\.astype"),
+        (np.zeros((0, 8, 8, 1), np.float32), "Received: no examples"),
+        (np.full((2, 8, 8, 1), np.nan, np.float32), "Received: a value that is not finite"),
+        (np.full((2, 8, 8, 1), np.inf, np.float32), "Received: a value that is not finite"),
+    ],
+    ids=["bool", "empty", "nan", "infinity"],
+)
+def test_arrays_that_are_no_examples_are_refused(x, message):
+    with pytest.raises(InputError, match=message):
+        check_examples(x, "vae", (8, 8, 1), 2)

@@ -62,6 +62,9 @@ def check_examples(x, name: str, shape, levels: int) -> None:
     grid = {0: "", 2: ", 0 or 1"}.get(levels, f", multiples of 1/{levels - 1} from 0 to 1")
     expected = f"{name} expects floats of shape (n, {sizes}){grid}."
     dtype, received = tf.as_dtype(x.dtype), tuple(x.shape)
+    if dtype.is_bool:
+        advice = "Cast it: x.astype('float32')"
+        raise InputError(f"{expected} Received: bool of shape {received}. {advice}")
     if not dtype.is_floating:
         advice = {
             0: "Cast it: x.astype('float32')",
@@ -77,8 +80,12 @@ def check_examples(x, name: str, shape, levels: int) -> None:
         raise InputError(f"{expected} Received: {dtype.name} of shape {received}. {advice}")
     if isinstance(x, tf.TensorSpec):
         return
+    if not len(x):
+        raise InputError(f"{expected} Received: no examples")
     for first in range(0, len(x), CHUNK):
         if not (off := float(off_grid(x[first : first + CHUNK], levels))) < TOLERANCE:
+            if off == float("inf"):
+                raise InputError(f"{expected} Received: a value that is not finite")
             advice = "Binarize it, as by (x > 0.5).astype('float32')" if levels == 2 else "Round it"
             raise InputError(f"{expected} Received: a value {off:.2g} levels off. {advice}")
 

@@ -217,6 +217,36 @@ def test_options_are_refused_for_a_model_that_has_its_own(data):
         zoo.train(Noisy((8, 8, 1)), binary(data), learning_rate=0.1)
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("epochs", [0, -1, 1.5, "1"]),
+        ("batch_size", [0, -1, 1.5, "1"]),
+        ("seed", [-1, 2**31, 1.5, "a"]),
+        ("patience", [0, "a"]),
+        ("precision", ["float16", 16]),
+        ("callbacks", [["a"], [None]]),
+    ],
+)
+def test_invalid_arguments_are_refused(data, name, values):
+    for value in values:
+        with pytest.raises(InputError, match=f"Received: {name}="):
+            zoo.train(NOISY, binary(data), dry_run=True, **{name: value})
+
+
+@pytest.mark.parametrize("model", [3, Noisy, keras.Sequential()])
+def test_what_is_no_model_is_refused(data, model):
+    with pytest.raises(InputError, match=r"must be a name or a zoo\.GenerativeModel object"):
+        zoo.train(model, binary(data))
+
+
+@pytest.mark.parametrize("model", [None, 3, Noisy((8, 8, 1))])
+@pytest.mark.parametrize("call", [zoo.evaluate, zoo.verify, zoo.load, zoo.restore])
+def test_what_is_no_saved_model_is_refused(call, model):
+    with pytest.raises(InputError, match=r"Expected the name .* or the path of a SavedModel"):
+        call(model)
+
+
 def test_runs_of_one_second_have_folders_of_their_own(tmp_path):
     folders = {new_run("zoo-a:vae", "my data/[x]", tmp_path).folder.name for _ in range(3)}
     assert len(folders) == 3
@@ -260,7 +290,10 @@ def test_a_class_of_a_script_is_imported_without_training(tmp_path, guarded):
         assert [p for p in sorted(tmp_path.rglob("*")) if p.suffix != ".pyc"] == before
 
 
-def test_a_class_that_was_typed_in_is_reported_and_passed_as_cls(data, tmp_path, caplog):
+def test_a_class_that_was_typed_in_is_reported_and_passed_as_cls(
+    data, tmp_path, caplog, monkeypatch
+):
+    monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)  # as in a shell
     scope = {"Noisy": Noisy, "__name__": "__main__"}
     exec("class Typed(Noisy): pass", scope)
     model = scope["Typed"]((8, 8, 1))

@@ -22,12 +22,12 @@ def find_folder(model) -> Path:
       InputError: if there is none.
       ArtefactError: if the card of a pretrained model is damaged.
     """
-    return pretrained.find(model) if isinstance(model, str | os.PathLike) else model.folder
+    return pretrained.find(model if isinstance(model, str) else getattr(model, "folder", model))
 
 
 def load_model(model):
     """Returns the SavedModel that a model stands for, as of `find_folder`."""
-    if not isinstance(model, str | os.PathLike):
+    if hasattr(model, "card"):
         return model
     folder = find_folder(model)  # before TensorFlow is imported
     from zoo.exports import saved_model
@@ -39,7 +39,7 @@ def is_pretrained(model) -> bool:
     """Returns whether a model comes from a package: the scores in its card are published."""
     if isinstance(model, str | os.PathLike):
         return pretrained.is_name(model)
-    return any(model.folder in tags.values() for tags in pretrained.pretrained().values())
+    return any(find_folder(model) in tags.values() for tags in pretrained.pretrained().values())
 
 
 def load_matching_data(model, data=None, size=None, binarize=None):

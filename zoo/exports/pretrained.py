@@ -28,6 +28,11 @@ def find(name: str | Path) -> Path:
     """
     if is_name(name):
         return _find_pretrained(name)
+    if not isinstance(name, str | os.PathLike):
+        raise InputError(
+            "Expected the name of a pretrained model, or the path of a SavedModel or run."
+            f" Received: {name!r}"
+        )
     path = Path(name)
     for folder in (path, path / "saved_model"):
         if (folder / CARD).is_file():

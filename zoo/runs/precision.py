@@ -4,6 +4,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from zoo.errors import InputError
+
 __all__ = ["PRECISIONS", "policy_for"]
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -20,7 +22,14 @@ def policy_for(precision: str | None, recorded: str | None = None) -> str:
 
     Returns:
       "float32" or "mixed_bfloat16": weights and losses are float32 in both.
+
+    Raises:
+      InputError: if the precision is none of these.
     """
+    if precision not in (None, *PRECISIONS):
+        raise InputError(
+            f"Choose a precision from {', '.join(PRECISIONS)}. Received: precision={precision!r}"
+        )
     if precision is None and recorded is not None:
         return recorded
     if precision in (None, "auto"):

@@ -34,6 +34,7 @@ def restore(source: str | os.PathLike, cls: type[GenerativeModel] | None = None)
       ArtefactError: if a file is damaged, or the weights are not those of the class.
     """
     source = getattr(source, "folder", source)
-    if not pretrained.is_name(source) and Run(source).record_path.is_file():
+    is_path = isinstance(source, str | os.PathLike) and not pretrained.is_name(source)
+    if is_path and Run(source).record_path.is_file():
         return Run(source, cls).load_model()
     return restore_saved_model(pretrained.find(source), cls)

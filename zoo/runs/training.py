@@ -5,6 +5,7 @@ A run can be interrupted at any step and resumed exactly, also after SIGKILL.
 
 import contextlib
 import logging
+import numbers
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -125,6 +126,10 @@ def train(
     else:
         if model is None and not saved:
             raise InputError("Expected a model or a config. Received: neither")
+        if not isinstance(model, str | None):
+            raise InputError(
+                f"A model must be a name or a zoo.GenerativeModel object. Received: model={model!r}"
+            )
         name = registry.find(model).address if model is not None else saved["model"]
         if saved and saved["model"] != name:
             raise InputError(f"{config} is a run of {saved['model']}. Received: model={model!r}")
@@ -225,6 +230,9 @@ def _fit_and_export(
     if model.num_classes:  # refused now, because it would fail at the end of the training
         for split in data:
             split.batches(1, labels=True)
+    callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else [*callbacks]
+    if not all(isinstance(callback, keras.callbacks.Callback) for callback in callbacks):
+        raise InputError(f"Callbacks must be Keras callbacks. Received: callbacks={callbacks!r}")
     if deterministic:
         tf.config.experimental.enable_op_determinism()
     recipe = complete_recipe(model, data, recipe, dry_run)
@@ -363,7 +371,16 @@ def _holds(folder, step, half):
 
 
 def _given(**values):
-    return {name: value for name, value in values.items() if value is not None}
+    """Returns the numbers that are given, as int, or raises InputError."""
+    given = {name: value for name, value in values.items() if value is not None}
+    for name, value in given.items():
+        least = 0 if name == "seed" else 1
+        if not isinstance(value, numbers.Integral) or not least <= value < 2**31:
+            raise InputError(
+                f"{name} must be an int from {least} to {2**31 - 1:,}. Received: {name}={value!r}"
+            )
+        given[name] = int(value)
+    return given
 
 
 def _load_data(data, size, binarize, recorded=None):
