@@ -10,8 +10,6 @@ from zoo.errors import InputError
 __all__ = ["SAMPLES", "SAMPLE_SEED", "as_seed", "labels_in_turn", "sampler"]
 
 SAMPLES = 64
-
-
 SAMPLE_SEED = (0, 0)
 
 

@@ -35,7 +35,7 @@ def evaluate(
 
         zoo.evaluate("runs/mine", metrics=["likelihood"], limit=1000)
 
-    Each score is stored as soon as it is computed, in the place of one of the same kind. The card
+    Each score is stored as soon as it is computed, and replaces one of the same kind. The card
     of a pretrained model is not changed.
 
     Args:
