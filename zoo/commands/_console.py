@@ -158,11 +158,6 @@ def as_typed():
     return shlex.join(["zoo", *sys.argv[1:]])
 
 
-def as_argument(folder):
-    """Returns a Path as a shell argument that cannot be mistaken for the name of a model."""
-    return shlex.quote(str(folder) if folder.parent.name else f"./{folder}")
-
-
 def print_table(rows):
     """Prints rows of text in columns; on a terminal the last column is wrapped."""
     rows = [[_UNPRINTABLE.sub("?", text) for text in row] for row in rows]

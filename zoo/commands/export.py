@@ -2,7 +2,7 @@
 
 import click
 
-from zoo.commands._console import as_argument, echo
+from zoo.commands._console import echo
 from zoo.commands._options import PathType
 
 
@@ -16,7 +16,7 @@ def command(run, folder, half):
     DIR must not exist. By default the SavedModel is written into the run.
     """
     from zoo.exports.cards import read_card
-    from zoo.runs.folder import Run
+    from zoo.runs.folder import Run, as_argument
 
     exported = Run(run).export(folder, half)
     step = read_card(exported)["step"]

@@ -28,7 +28,7 @@ import filelock
 from zoo import storage
 from zoo.errors import ArtefactError, InputError
 
-__all__ = ["Checkpoint", "Run", "epochs_since_best", "score_of"]
+__all__ = ["Checkpoint", "Run", "as_argument", "epochs_since_best", "new_run", "score_of"]
 
 log = logging.getLogger("zoo")
 
@@ -123,12 +123,6 @@ class Run(os.PathLike):
         return self.folder / "saved_model"
 
     @property
-    def as_argument(self) -> str:
-        """The folder as a shell argument that cannot be mistaken for the name of a model."""
-        path = str(self.folder) if self.folder.parent.name else f"./{self.folder}"
-        return shlex.quote(path)
-
-    @property
     def resume_command(self) -> str:
         """The shell command that resumes the run."""
         return shlex.join(["zoo", "train", "--resume", str(self.folder)])
@@ -199,9 +193,10 @@ class Run(os.PathLike):
         Raises:
           ArtefactError: if there is none.
         """
-        if not (found := self.checkpoints_best_first):
+        checkpoints = self.checkpoints_best_first
+        if not checkpoints:
             raise ArtefactError(f"{self.folder} has no checkpoint. Received: {self!r}")
-        return found[0]
+        return checkpoints[0]
 
     @property
     def is_finished(self) -> bool:
@@ -320,6 +315,11 @@ class Run(os.PathLike):
         # Another folder needs no lock, and this one no write access.
         with self.locked() if folder is None else contextlib.nullcontext():
             return export_run(self, self.create_model(), folder, half)
+
+
+def as_argument(folder: Path) -> str:
+    """Returns a folder as a shell argument that cannot be mistaken for the name of a model."""
+    return shlex.quote(str(folder) if folder.parent.name else f"./{folder}")
 
 
 def new_run(model: str, data: str, parent: str | os.PathLike = "runs") -> Run:

@@ -23,7 +23,7 @@ from zoo.exports import cards, export, saved_model
 from zoo.model import GenerativeModel
 from zoo.progress import Bars
 from zoo.runs import checkpoints
-from zoo.runs.folder import Run, new_run
+from zoo.runs.folder import Run, as_argument, new_run
 from zoo.runs.interrupts import TrainingInterrupted, deferred_signals
 from zoo.runs.loop import Loop, describe_best
 from zoo.runs.plan import Plan, format_rows, plan
@@ -485,6 +485,6 @@ def _score_and_report(exported, run: Run, data, dry_run):
         "samples": str(grids[-1]) if grids else "none",
         "score": score,
         "model": f"{exported} ({card['bytes'] / 1e6:.1f} MB; {card['ms_per_image']} ms per image)",
-        "sample": f"zoo sample {run.as_argument}",
+        "sample": f"zoo sample {as_argument(run.folder)}",
     }
     log.info("%s", format_rows(rows))
