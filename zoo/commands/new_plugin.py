@@ -10,6 +10,7 @@ from zoo.commands._console import echo
 from zoo.errors import InputError
 
 TEMPLATE = Path(__file__).parent.parent / "template"
+IMPORTED = ("itertools", "keras", "numpy", "pytest", "tensorflow", "zoo")  # by the template
 
 
 @click.command()
@@ -23,10 +24,20 @@ def command(name):
     from zoo.registry.entry_points import entries
 
     module, cls = name.replace("-", "_"), "".join(map(str.capitalize, name.split("-")))
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(cls):
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise InputError(
-            "NAME must consist of lower-case letters, digits and dashes, as wgan-gp, and not be a"
-            f" Python keyword. Received: {name}"
+            "NAME must consist of lower-case letters, digits and dashes, as wgan-gp."
+            f" Received: {name}"
+        )
+    if keyword.iskeyword(module) or keyword.iskeyword(cls) or name in IMPORTED:
+        raise InputError(
+            "NAME must not be a Python keyword or a module that the package imports"
+            f" ({', '.join(IMPORTED)}). Received: {name}"
+        )
+    if cls.startswith("Test"):
+        raise InputError(
+            f"NAME must not begin with test, because pytest would collect the class {cls}."
+            f" Received: {name}"
         )
     for entry in entries():
         if name == entry.name or f"zoo-{name}" == entry.package:
