@@ -95,6 +95,24 @@ def test_the_name_of_a_model_means_the_data_of_its_recipe(tmp_path, monkeypatch)
         pretrained.find("none")
 
 
+@pytest.mark.parametrize("name", ["exp", "glow", "my exp"])
+@pytest.mark.parametrize("file", ["card.json", "saved_model/card.json", "run.json"])
+def test_the_name_of_a_folder_is_answered_with_its_path(tmp_path, monkeypatch, name, file):
+    (tmp_path / name / file).parent.mkdir(parents=True)
+    (tmp_path / name / file).touch()
+    monkeypatch.chdir(tmp_path)
+    path = shlex.quote(f"./{name}")
+    with pytest.raises(InputError, match=f"^{name!r} is the name of a folder: write {path}"):
+        zoo.load(name)
+
+
+def test_a_folder_does_not_hide_a_pretrained_model(tmp_path, monkeypatch):
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "card.json").touch()
+    monkeypatch.chdir(tmp_path)
+    assert pretrained.find("vae") == OWN["vae-mnist_binary"]
+
+
 @pytest.mark.parametrize("tag", SHIPPED)
 def test_a_pretrained_model(tag):
     model = zoo.load(SHIPPED[tag])

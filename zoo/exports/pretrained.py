@@ -98,6 +98,12 @@ def _find_pretrained(name):
     for tag in candidates:
         if tag == f"{name}-{read_card(folders[tag]).get('default_data')}":
             return folders[tag]
+    folder = shlex.quote(f"./{name}")
+    if os.path.isdir(name) and _is_run_or_saved_model(Path(name)):  # noqa: PTH112 (never raises)
+        raise InputError(
+            f"{name!r} is the name of a folder: write {folder}. A name without a slash means a"
+            " pretrained model."
+        )
     if name in models and not candidates:
         raise InputError(
             f"No pretrained weights for {name}. Train them with: zoo train {name}. Then give the"
@@ -112,8 +118,11 @@ def _find_pretrained(name):
         hint += f" Pretrained: {', '.join(sorted(tags)) or 'none'}."
     if disabled := plugins_disabled():
         hint += f" {disabled}"
-    folder = shlex.quote(f"./{name}")
     raise InputError(f"Unknown pretrained model {name!r}.{hint} To name a folder, write {folder}")
+
+
+def _is_run_or_saved_model(folder):
+    return any((folder / file).is_file() for file in (CARD, f"saved_model/{CARD}", "run.json"))
 
 
 def _saved_models(entry):
