@@ -71,6 +71,26 @@ _IMAGES = np.zeros((20, 4, 4), np.uint8)
 
 
 @pytest.mark.parametrize(
+    ("images", "levels"),
+    [
+        (_IMAGES, 256),
+        (_IMAGES.astype(np.int64), 256),
+        (_IMAGES.astype(bool), 2),
+        (_IMAGES.astype(np.float32), 2),
+        (_IMAGES + np.uint8(1), 2),
+    ],
+    ids=["uint8", "int64", "bool", "float", "ones"],
+)
+def test_black_images_of_integers_have_8_bits(images, levels):
+    splits = load_dataset(images)
+    assert splits.train.levels == levels
+    assert ("all values are 0: taken as 256 levels" in splits.describe()) == (levels == 256)
+    assert Splits.from_arrays(images, levels=2).train.levels == 2
+    if levels == 256:
+        assert load_dataset(images, size=2).train.shape == (2, 2, 1)
+
+
+@pytest.mark.parametrize(
     ("arrays", "said"),
     [
         ({"images": np.full((20, 4, 4), 1.5)}, "floats from 0 to 1.*from 1.5 to 1.5"),

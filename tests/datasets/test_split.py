@@ -166,7 +166,7 @@ def test_fingerprints_tell_data_labels_and_presentation_apart(tmp_path):
 
 
 def test_splits_have_names(tmp_path):
-    splits = load_dataset(write_npz(tmp_path / "x.npz", images=np.zeros((20, 4, 5), np.uint8)))
+    splits = load_dataset(write_npz(tmp_path / "x.npz", images=np.ones((20, 4, 5), np.uint8)))
     assert splits._fields == ("train", "validation", "test")
     assert splits == (splits.train, splits.validation, splits.test)
     assert [split.split for split in splits] == [*splits._fields]

@@ -123,8 +123,11 @@ def _contents(name, address, where, parts, levels=None, notes=()):
             f"Images of 2 levels must be 0 or 1: leave out levels, and use binarize for grey "
             f"images. Received: levels=2 with other values in {where}"
         )
-    levels = levels or (2 if is_binary else 256)
     notes = [f"{', '.join(key for key, *_ in parts.values())} in {where}", *notes]
+    is_black = all(x.dtype.kind in "ui" and not x.any() for _, x, *_ in parts.values())
+    if levels is None and is_black:
+        notes.append("all values are 0: taken as 256 levels; binary images have dtype bool")
+    levels = levels or (2 if is_binary and not is_black else 256)
     if levels == 256 and any(images.dtype.kind == "f" for _, images, *_ in parts.values()):
         notes.append("floats rounded to 256 levels")
     labels, class_names, label_notes = _classes(where, parts)

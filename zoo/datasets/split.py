@@ -14,7 +14,7 @@ import operator
 from typing import NamedTuple
 
 from zoo.datasets import order
-from zoo.errors import InputError
+from zoo.errors import InputError, check_flags
 
 _FINGERPRINT_CHUNK = 1024  # images hashed at once, where they are read from files
 
@@ -291,7 +291,7 @@ class Splits(NamedTuple):
           test: as `train`, or None.
           test_labels: as `labels`.
           name: str; of the data set, for messages and cards.
-          levels: 2 or 256; None is 2 if all values are 0 or 1.
+          levels: 2 or 256; None is 2 if all values are 0 or 1, except integers that are all 0.
           size: int or None; images are cut to their central square and resized to size x size.
           binarize: whether to binarize grey images at random: those of train at every presentation,
             the others once.
@@ -305,6 +305,7 @@ class Splits(NamedTuple):
         from zoo.datasets import arrays
 
         check_size(size)
+        check_flags(binarize=binarize)
         parts = {
             "train": (train, labels),
             "validation": (validation, validation_labels),
