@@ -6,6 +6,7 @@ __all__ = [
     "TrainingError",
     "UndefinedError",
     "ZooError",
+    "check_flags",
     "did_you_mean",
 ]
 
@@ -37,6 +38,13 @@ class TrainingError(ZooError):
     """Raised when training failed."""
 
     exit_code = 4
+
+
+def check_flags(**flags):
+    """Raises InputError if a flag is neither a bool nor None."""
+    for name, value in flags.items():
+        if not isinstance(value, bool | None):
+            raise InputError(f"{name} must be True or False. Received: {name}={value!r}")
 
 
 def did_you_mean(name, choices):

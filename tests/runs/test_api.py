@@ -234,6 +234,25 @@ def test_invalid_arguments_are_refused(data, name, values):
             zoo.train(NOISY, binary(data), dry_run=True, **{name: value})
 
 
+@pytest.mark.parametrize("value", ["a", 1, "False"])
+def test_flags_must_be_bools(data, finished, tmp_path, value):
+    flags = ["binarize", "conditional", "jit", "deterministic"]
+    for name in (*flags, "dry_run"):
+        with pytest.raises(InputError, match=f"^{name} must be True or False. Received: {name}="):
+            zoo.train(NOISY, binary(data), run=tmp_path / "run", **{name: value})
+    run, _ = finished
+    for name in flags:
+        with pytest.raises(InputError, match=f"Received: {name}={value!r}"):
+            zoo.resume(run, **{name: value})
+    with pytest.raises(InputError, match=f"Received: half={value!r}"):
+        run.export(half=value)
+    with pytest.raises(InputError, match=f"Received: quick={value!r}"):
+        zoo.verify("vae", quick=value)
+    for load in (zoo.load_dataset, zoo.Splits.from_arrays):
+        with pytest.raises(InputError, match=f"Received: binarize={value!r}"):
+            load(binary(data), binarize=value)
+
+
 @pytest.mark.parametrize("model", [3, Noisy, keras.Sequential()])
 def test_what_is_no_model_is_refused(data, model):
     with pytest.raises(InputError, match=r"must be a name or a zoo\.GenerativeModel object"):

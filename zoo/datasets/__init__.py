@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from zoo.datasets import plugins
 from zoo.datasets.split import Split, Splits, check_size
-from zoo.errors import InputError
+from zoo.errors import InputError, check_flags
 
 __all__ = ["Split", "Splits", "list_datasets", "load_dataset"]
 
@@ -48,6 +48,7 @@ def load_dataset(name, size: int | None = None, binarize: bool = False) -> Split
       InputError: if there is no such data set, or it cannot be read, resized or binarized.
     """
     check_size(size)
+    check_flags(binarize=binarize)
     if isinstance(name, str | os.PathLike) and name != "":
         name = _resolve(name)
     for source in _SOURCES:

@@ -5,7 +5,7 @@ import functools
 import shlex
 from typing import NamedTuple
 
-from zoo.errors import InputError
+from zoo.errors import InputError, check_flags
 from zoo.evaluation import inputs
 from zoo.evaluation.comparison import differences
 from zoo.evaluation.evaluate import compute
@@ -61,6 +61,7 @@ def verify(
         recompute.
       ArtefactError: if a file of the model is damaged.
     """
+    check_flags(quick=quick)
     folder = inputs.find_folder(model)
     scores = [s for s in cards.read_card(folder)["scores"] if "split" in s["protocol"]]
     scores = [score for score in scores if is_quick(score)] if quick else scores

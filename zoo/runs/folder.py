@@ -26,7 +26,7 @@ from pathlib import Path
 import filelock
 
 from zoo import storage
-from zoo.errors import ArtefactError, InputError
+from zoo.errors import ArtefactError, InputError, check_flags
 
 __all__ = ["Checkpoint", "Run", "as_argument", "epochs_since_best", "new_run", "score_of"]
 
@@ -309,6 +309,7 @@ class Run(os.PathLike):
           InputError: if this is not a run, or folder exists or cannot be written.
           ArtefactError: if no checkpoint is valid, or the export fails its verification.
         """
+        check_flags(half=half)
         _ = self.record  # refuses what is not a run before TensorFlow is imported
         from zoo.runs.training import export_run
 

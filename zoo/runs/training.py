@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from zoo import datasets, registry, storage
 from zoo.environment import versions
-from zoo.errors import ArtefactError, InputError, TrainingError
+from zoo.errors import ArtefactError, InputError, TrainingError, check_flags
 from zoo.evaluation.likelihood import log_likelihood
 from zoo.evaluation.scores import format_score
 from zoo.exports import cards, export, saved_model
@@ -113,6 +113,8 @@ def train(
       TrainingInterrupted: a KeyboardInterrupt, on SIGINT or SIGTERM, after the step is saved.
     """
     _check_not_importing()
+    check_flags(binarize=binarize, conditional=conditional, jit=jit)
+    check_flags(deterministic=deterministic, dry_run=dry_run)
     saved = read_config(config) if config else {}
     given = _given(epochs=epochs, batch_size=batch_size, seed=seed, patience=patience)
     if isinstance(model, GenerativeModel):
@@ -202,6 +204,7 @@ def resume(
     size, binarize = changes.pop("size", None), changes.pop("binarize", None)
     scalars = {k: changes.pop(k) for k in ("batch_size", "seed") if k in changes}
     recipe = {**saved, **_given(epochs=epochs, patience=patience, **scalars)}
+    check_flags(binarize=binarize, conditional=conditional, jit=jit, deterministic=deterministic)
     # What can be refused without the data is refused before they are loaded.
     check_unchanged(saved, {**recipe, "batch_size": saved["batch_size"]})
     model_class = run.cls or registry.load(saved["model"])
