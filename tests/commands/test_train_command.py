@@ -121,7 +121,9 @@ def test_what_train_cannot_do_is_one_line(tmp_path, arguments, parts):
 def test_a_model_without_a_recipe_is_told_what_to_add(tmp_path):
     (tmp_path / "mine.py").write_text("import zoo\nclass Mine(zoo.GenerativeModel): pass\n")
     result = here("train", "mine.py:Mine", "--epochs", "1", cwd=tmp_path)
-    assert_refused(result, 2, "Mine.recipe is incomplete: add --batch-size … --data …")
+    assert_refused(
+        result, 2, "Mine.recipe is incomplete: add --batch-size … --data … (batch_size=…, data=…)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -153,8 +155,12 @@ def test_grey_data_for_a_binary_model_are_refused(cwd, data):
 @pytest.mark.parametrize(
     ("model", "data", "message"),
     [
-        (NOISY, "./binary.npz", "--conditional needs labels, and binary has none"),
-        (f"{TESTS / 'support' / 'toys.py'}:Duel", "./classes.npz", "Duel cannot be conditional"),
+        (NOISY, "./binary.npz", "binary has no labels: leave out --conditional (conditional=True)"),
+        (
+            f"{TESTS / 'support' / 'toys.py'}:Duel",
+            "./classes.npz",
+            "Duel cannot be conditional: leave out --conditional (conditional=True)",
+        ),
     ],
 )
 def test_conditional_needs_labels_and_a_model_that_takes_them(cwd, model, data, message):

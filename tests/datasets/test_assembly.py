@@ -45,8 +45,8 @@ def test_binarize_draws_the_rest_once(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("mnist_binary", {"binarize": True}, "binary already"),
-        ("binarized_mnist", {"binarize": True}, "binary already"),
+        ("mnist_binary", {"binarize": True}, "leave out --binarize (binarize=True)"),
+        ("binarized_mnist", {"binarize": True}, "leave out --binarize (binarize=True)"),
         ("binarized_mnist", {"size": 32}, "--data mnist --size 32 --binarize"),
         ("mnist_binary", {"size": 32}, "--data mnist --size 32 --binarize"),
         ("mnist", {"size": 0}, "size=0"),

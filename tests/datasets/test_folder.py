@@ -119,7 +119,7 @@ def test_mixed_sizes_need_a_size(tmp_path):
     Image.new("L", (12, 10)).save(tmp_path / "odd.png")
     with pytest.raises(InputError) as error:
         load_dataset(tmp_path)
-    for part in ("--size 6", "8x6 (20 files)", "odd.png 10x12 (1 file)"):
+    for part in ("--size 6 (size=6)", "8x6 (20 files)", "odd.png 10x12 (1 file)"):
         assert part in str(error.value)
     splits = load_dataset(tmp_path, size=6)
     assert splits[0].shape == (6, 6, 1)

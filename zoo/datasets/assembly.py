@@ -85,7 +85,8 @@ def assemble(contents, size=None, binarize=False):
     if resized and contents.levels == 2:
         raise InputError(
             f"{contents.name} is binary, and resizing would make it grey: resize grey images and "
-            f"binarize them, as in --data mnist --size {size} --binarize. Received: size={size}"
+            f"binarize them, as in --data mnist --size {size} --binarize (data='mnist', "
+            f"size={size}, binarize=True). Received: size={size}"
         )
     if binarize:
         _check_binarize(contents, channels)
@@ -192,7 +193,8 @@ def _is_large(contents, binarize):
     if large and binarize:
         raise InputError(
             f"Images are binarized in memory, and {contents.address} is larger than "
-            f"{MAX_BYTES_IN_MEMORY / 2**30:g} GiB: give a smaller --size. Received: binarize=True"
+            f"{MAX_BYTES_IN_MEMORY / 2**30:g} GiB: add --size N (size=N) with a smaller N. "
+            f"Received: binarize=True"
         )
     return large
 
@@ -200,7 +202,7 @@ def _is_large(contents, binarize):
 def _check_binarize(contents, channels):
     if contents.levels == 2:
         raise InputError(
-            f"{contents.name} is binary already: leave out --binarize. Received: binarize=True"
+            f"{contents.name} is binary already: leave out --binarize (binarize=True)."
         )
     if channels != 1:
         raise InputError(

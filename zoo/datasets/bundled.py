@@ -34,10 +34,11 @@ def load(name, size, binarize):
     if size not in (None, 28):
         raise InputError(
             f"mnist_binary is tested on the static binary set, which cannot be resized: use "
-            f"--data mnist --size {size} --binarize. Received: size={size}"
+            f"--data mnist --size {size} --binarize (data='mnist', size={size}, binarize=True). "
+            f"Received: size={size}"
         )
     if binarize:
-        raise InputError(f"{name} is binary already: leave out --binarize. Received: binarize=True")
+        raise InputError(f"{name} is binary already: leave out --binarize (binarize=True).")
     notes = ("test is the static binary set of 10,000 images",)
     contents = Contents.of_arrays(name, name, parts, 256, notes=notes, **digits)
     train, validation, test = assemble(contents, binarize=True)

@@ -209,10 +209,11 @@ def _probe(folder, files, size):
     sizes = Counter((height, width) for height, width, _, _ in headers)
     modes = Counter(mode for _, _, mode, _ in headers)
     if len(sizes) > 1 and size is None:
+        side = min(map(min, sizes))
         examples = {header[:2]: file for header, file in zip(headers, files, strict=True)}
         raise InputError(
-            f"Images must have one size, or be cut and resized with --size N (for example --size "
-            f"{min(map(min, sizes))}). Received: {len(sizes)} sizes, such as "
+            f"Images must have one size, or be cut and resized: add --size {side} (size={side}). "
+            f"Received: {len(sizes)} sizes, such as "
             + " and ".join(
                 f"{examples[s].relative_to(folder)} {s[0]}x{s[1]} ({n} file{'s' * (n != 1)})"
                 for s, n in sizes.most_common(2)

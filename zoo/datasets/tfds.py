@@ -222,8 +222,8 @@ def _features(builder, name, size):
     shape = tuple(image.shape) if size is None else (size, size, image.shape[-1])
     if None in shape:
         raise InputError(
-            f"{name} declares no single size for its images: add --size N to cut and resize them. "
-            f"Received: size=None"
+            f"{name} declares no single size for its images: add --size N (size=N) to cut and "
+            f"resize them. Received: size=None"
         )
     if not isinstance(label, tfds.features.ClassLabel) or not label.num_classes:
         return shape, 0, ()
@@ -234,7 +234,7 @@ def _download(builder, name):
     """Prepares a set of TFDS. Fails at once without network, where TFDS retries for minutes."""
     advice = (
         f"set TFDS_DATA_DIR to a folder where TFDS has prepared {name}, or give your own images "
-        f"with --data PATH"
+        f"with --data PATH (data=PATH)"
     )
     urls = [url for url in builder.url_infos if url.startswith("http")]
     fault = _unreachable(urls[0] if urls else "https://storage.googleapis.com")

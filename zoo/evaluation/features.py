@@ -251,7 +251,8 @@ def load(split):
     if split.num_classes > 1:
         size = f" --size {split.source['size']}" if split.source["size"] else ""
         data = shlex.quote(split.source["name"])
-        advice = f"Train one with `zoo features train {data}{size}`, then add --features DIR."
+        advice = f"Train one with `zoo features train {data}{size}`, and add its folder:"
+        advice += " --features DIR (features=DIR)."
     raise UndefinedError(
         f"Metric 'samples' is not defined for {split.name}, because zoo includes no classifier for"
         f" it. {advice}"
@@ -362,7 +363,8 @@ def _accuracies(folder, test, batches):
     if np.mean(right[0]) <= chance:
         raise TrainingError(
             f"Expected a test accuracy above {chance:.2%}, what the most frequent class gets: the"
-            " labels may not follow from the images, or more --epochs may help. Nothing is written."
+            " labels may not follow from the images, or more epochs may help: --epochs N"
+            " (epochs=N). Nothing is written."
             f" Received: {np.mean(right[0]):.2%} on {len(labels):,} test images of {test.name}"
         )
     return [

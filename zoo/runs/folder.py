@@ -256,7 +256,7 @@ class Run(os.PathLike):
         if self.folder.is_dir() and any(path.name[0] != "." for path in self.folder.iterdir()):
             raise InputError(
                 "Expected a new or empty folder for the run. Use --resume"
-                f" {shlex.quote(str(self.folder))} to continue an existing run."
+                f" {shlex.quote(str(self.folder))} (zoo.resume) to continue an existing run."
                 f" Received: {self.folder}"
             )
 

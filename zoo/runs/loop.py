@@ -186,7 +186,7 @@ class Loop(keras.callbacks.Callback):
         for judge in (self.model, self._monitor):
             if judge and (reason := judge.diagnose(self.log)):
                 raise TrainingError(
-                    f"At step {self.step:,} {reason}: --set learning_rate=…."
+                    f"At step {self.step:,} {reason}: --set learning_rate=… (learning_rate=…)."
                     f" `{self.run.export_command}` exports the {describe_best(self.run)}."
                 )
 

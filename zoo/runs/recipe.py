@@ -34,8 +34,9 @@ def read_config(path):
 def check_complete(cls, recipe):
     missing = [key for key in ("batch_size", "data", "epochs") if recipe.get(key) is None]
     if missing:
-        ways = " ".join(f"--{name.replace('_', '-')} …" for name in missing)
-        raise InputError(f"{cls.__name__}.recipe is incomplete: add {ways}")
+        flags = " ".join(f"--{name.replace('_', '-')} …" for name in missing)
+        arguments = ", ".join(f"{name}=…" for name in missing)
+        raise InputError(f"{cls.__name__}.recipe is incomplete: add {flags} ({arguments})")
 
 
 def can_be_conditional(cls):

@@ -139,7 +139,9 @@ def train(
     recipe = {"seed": 0, **cls.recipe, **saved, **given}
     check_complete(cls, {**recipe, "data": recipe.get("data") if data is None else data})
     if conditional and not can_be_conditional(cls):
-        raise InputError(f"{cls.__name__} cannot be conditional: leave out --conditional.")
+        raise InputError(
+            f"{cls.__name__} cannot be conditional: leave out --conditional (conditional=True)."
+        )
     if run is not None:
         Run(run).check_new()
     splits = _load_data(data, size, binarize, recipe.get("data"))
@@ -412,7 +414,7 @@ def _from_data(split, conditional):
     """Returns the options that come from the data."""
     options = {"shape": split.shape, "levels": split.levels}
     if conditional and not split.num_classes:
-        raise InputError(f"--conditional needs labels, and {split.name} has none.")
+        raise InputError(f"{split.name} has no labels: leave out --conditional (conditional=True).")
     return {**options, "num_classes": split.num_classes} if conditional else options
 
 
