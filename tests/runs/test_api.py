@@ -253,6 +253,19 @@ def test_flags_must_be_bools(data, finished, tmp_path, value):
             load(binary(data), binarize=value)
 
 
+@pytest.mark.parametrize("number", [99, 100])
+def test_only_a_very_short_run_is_advised_to_be_longer(tmp_path, caplog, number):
+    class Instant(Noisy):
+        def fit(self, *args, **kwargs):
+            raise KeyboardInterrupt
+
+    images = np.zeros((number, 8, 8), np.float32)
+    splits = zoo.Splits.from_arrays(images, validation=images[:2], test=images[:2])
+    with caplog.at_level("INFO", "zoo"), pytest.raises(KeyboardInterrupt):
+        zoo.train(Instant((8, 8, 1)), splits, run=tmp_path / "run", epochs=1, batch_size=1)
+    assert ("too few to learn much" in caplog.text) == (number < 100)
+
+
 @pytest.mark.parametrize("model", [3, Noisy, keras.Sequential()])
 def test_what_is_no_model_is_refused(data, model):
     with pytest.raises(InputError, match=r"must be a name or a zoo\.GenerativeModel object"):

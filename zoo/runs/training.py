@@ -44,7 +44,9 @@ __all__ = ["export_run", "fit", "resume", "train"]
 
 log = logging.getLogger("zoo")
 
-FEW_STEPS = 500  # a run of fewer gets advice
+# A run of fewer steps gets advice. After 100 steps of 128 images of MNIST the VAE's validation ELBO
+# is -228 nats, less than that of independent pixels (-206); after the 429 of an epoch it is -132.
+FEW_STEPS = 100
 DRY_RUN_IMAGES = 500  # of the test set, that a dry run scores
 
 
