@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -128,6 +129,28 @@ def test_no_verb_imports_a_verb(path):
         for alias in node.names
     ]
     assert all(module.startswith("zoo.commands._") for module in modules)
+
+
+OUTSIDE_COMMANDS = [
+    *(parameters.values[1] for parameters in modules("commands")),
+    *sorted((ROOT / "plugins").glob("*/zoo_*/*.py")),
+]
+
+
+@pytest.mark.parametrize(
+    "path", OUTSIDE_COMMANDS, ids=lambda path: path.relative_to(ROOT).as_posix()
+)
+def test_messages_that_name_a_flag_name_the_python_argument_too(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if is_docstring or not isinstance(node, ast.Raise | ast.Assign | ast.AugAssign | ast.Expr):
+            continue
+        texts = [str(part.value) for part in ast.walk(node) if isinstance(part, ast.Constant)]
+        message = "".join(text for text in texts if not re.fullmatch(" *--[a-z]+ *", text))
+        message = re.sub("`[^`]*`|pip .*", "", message)  # whole commands
+        for flag in {*re.findall("--([a-z][a-z-]*)", message)} - {"set"}:
+            name = {"resume": "zoo.resume"}.get(flag, f"{flag.replace('-', '_')}=")
+            assert name in message, (node.lineno, message)
 
 
 @pytest.mark.parametrize(

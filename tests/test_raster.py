@@ -96,3 +96,8 @@ def test_drawing_in_raster_order(wrap, monkeypatch):
             expected[:, row, column] = left
     np.testing.assert_allclose(drawn, expected, rtol=1e-5)
     np.testing.assert_array_equal(drawn[known == 1], x[known == 1])
+
+
+def test_odd_sides_are_refused_with_advice():
+    with pytest.raises(ValueError, match=r"Add --size N \(size=N\), or set block=1\..*block=2"):
+        Raster((28, 27, 1), levels=2, block=2, mixtures=1)

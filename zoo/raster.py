@@ -41,7 +41,7 @@ class Raster:
     def __init__(self, shape, levels, block, mixtures):
         GenerativeModel.require(
             block >= 1 and not shape[0] % block and not shape[1] % block,
-            "Sides must be multiples of block.",
+            "Sides must be multiples of block. Add --size N (size=N), or set block=1.",
             shape=shape,
             block=block,
         )

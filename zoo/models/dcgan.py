@@ -87,7 +87,7 @@ class DCGAN(AdversarialModel):
         self.require(filters >= 1, "filters must be positive.", filters=filters)
         self.require(
             all(LEAST <= side <= MOST for side in shape[:2]),
-            f"Expected images with sides of {LEAST} to {MOST}. Use --size N.",
+            f"Expected images with sides of {LEAST} to {MOST}. Add --size N (size=N).",
             shape=shape,
         )
         self.generator = generator(self.shape, num_classes, latent_dim, filters)

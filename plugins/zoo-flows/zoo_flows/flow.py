@@ -63,7 +63,7 @@ class FlowModel(zoo.GenerativeModel):
         self.require(num_scales >= 1, "num_scales must be positive.", num_scales=num_scales)
         self.require(
             not any(side % 2**num_scales for side in shape[:2]),
-            "Sides must be multiples of 2^num_scales. Use --size N, or fewer scales.",
+            "Sides must be multiples of 2^num_scales. Add --size N (size=N), or use fewer scales.",
             shape=shape,
             num_scales=num_scales,
         )

@@ -72,7 +72,7 @@ def pyramid(shape, filters, smallest):
     zoo.GenerativeModel.require(filters >= 1, "filters must be positive.", filters=filters)
     zoo.GenerativeModel.require(
         min(shape[:2]) >= LEAST,
-        f"Expected images with sides of {LEAST} or more. Use --size N.",
+        f"Expected images with sides of {LEAST} or more. Add --size N (size=N).",
         shape=shape,
     )
     sizes = [shape[:2]]

@@ -21,7 +21,7 @@ class Example(zoo.GenerativeModel):
 
     def __init__(self, shape: tuple[int, int, int], levels: int = 2):
         super().__init__(shape, levels)
-        self.require(levels == 2, "Expected binary images. Add --binarize.", levels=levels)
+        self.require(levels == 2, "Not binary. Add --binarize (binarize=True).", levels=levels)
         self.size = shape[0] * shape[1] * shape[2]
         self.kernel = self.add_weight(shape=(self.size, self.size), initializer="zeros")  # W
         self.bias = self.add_weight(shape=(self.size,), initializer="zeros")
