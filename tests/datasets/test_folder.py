@@ -363,6 +363,37 @@ def test_all_unreadable_files_are_found_in_one_pass(tmp_path, monkeypatch, limit
     assert "damaged: 004.png" in lines
 
 
+@pytest.mark.parametrize("limit", [2**31, 1000], ids=["in memory", "streamed"])
+def test_damaged_files_are_left_out_if_asked(tmp_path, monkeypatch, limit):
+    monkeypatch.setattr("zoo.datasets.assembly.MAX_BYTES_IN_MEMORY", limit)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = write_images(tmp_path / "photos", 30, size=(40, 40))
+    rest = load_dataset(folder)
+    cut = (folder / "000.png").read_bytes()[:-300]
+    for k in range(4):  # its header is valid
+        (folder / f"cut{k}.png").write_bytes(cut)
+    (folder / "text.png").write_text("not an image")
+    with pytest.raises(InputError, match=r"or add --skip-damaged \(skip_damaged=True\)"):
+        load_dataset(folder)
+    splits = load_dataset(folder, skip_damaged=True)
+    assert [s.fingerprint for s in splits] == [s.fingerprint for s in rest]
+    assert splits.train.source["skip_damaged"]
+    for part in ("5 left out", "damaged: cut0.png, cut1.png, cut2.png and 1 more", ": text.png"):
+        assert part in splits.describe()
+    assert [s.fingerprint for s in load_dataset(**splits.train.source)] == [
+        s.fingerprint for s in rest
+    ]
+
+
+def test_only_folders_of_some_valid_files_skip(tmp_path):
+    for k in range(12):
+        (tmp_path / f"{k}.png").write_text("not an image")
+    with pytest.raises(InputError, match=r"No image in .* can be read: not an image: 0\.png"):
+        load_dataset(tmp_path, skip_damaged=True)
+    with pytest.raises(InputError, match=r"leave out --skip-damaged \(skip_damaged=True\)"):
+        load_dataset("mnist", skip_damaged=True)
+
+
 def test_a_folder_without_permission_is_named(tmp_path, monkeypatch):
     write_images(tmp_path / "cat", 12)
 

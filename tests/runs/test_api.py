@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from support.data import write_images
 from support.noisy import Noisy
 from support.shell import (
     NOISY,
@@ -251,6 +252,19 @@ def test_flags_must_be_bools(data, finished, tmp_path, value):
     for load in (zoo.load_dataset, zoo.Splits.from_arrays):
         with pytest.raises(InputError, match=f"Received: binarize={value!r}"):
             load(binary(data), binarize=value)
+
+
+def test_a_run_that_skips_damaged_files_resumes_and_is_evaluated(tmp_path):
+    folder = write_images(tmp_path / "photos", 40, size=(8, 8))
+    (folder / "bad.png").write_text("not an image")
+    flags = ["--binarize", "--batch-size", 8, "--run", tmp_path / "run"]
+    result = here("train", NOISY, "--data", folder, "--epochs", 1, "--skip-damaged", *flags)
+    assert result.returncode == 0, result.stderr
+    assert "1 left out that cannot be read: not an image: bad.png" in result.stdout
+    assert len(zoo.resume(tmp_path / "run", epochs=2).metrics) == 2
+    zoo.evaluate(tmp_path / "run", metrics="likelihood")
+    assert "bad.png" in here("data", folder, "--skip-damaged").stdout
+    assert_refused(here("data", folder), 2, "bad.png", "add --skip-damaged")
 
 
 @pytest.mark.parametrize("number", [99, 100])

@@ -16,6 +16,7 @@ from zoo.errors import InputError
     "--size", type=click.IntRange(1, 4096), help="Cut to the central square and resize to N x N."
 )
 @click.option("--binarize", is_flag=True, help="Binarize grey images at random.")
+@click.option("--skip-damaged", is_flag=True, help="Leave out files that cannot be read.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "-o",
@@ -24,7 +25,7 @@ from zoo.errors import InputError
     type=click.Path(path_type=Path),
     help="Write a grid of the first training images.",
 )
-def command(name, size, binarize, as_json, output):
+def command(name, size, binarize, skip_damaged, as_json, output):
     """List the data sets that need no download, or describe one.
 
     NAME is a listed name, any other name of TensorFlow Datasets, or the path of a folder of images,
@@ -33,13 +34,13 @@ def command(name, size, binarize, as_json, output):
     from zoo import datasets
 
     if name is None:
-        if size or binarize or output:
-            raise click.UsageError("--size, --binarize and -o need a NAME.")
+        if size or binarize or skip_damaged or output:
+            raise click.UsageError("--size, --binarize, --skip-damaged and -o need a NAME.")
         _list(datasets.summaries(), as_json)
         return
     if output and output.suffix != ".png":
         raise InputError(f"Expected FILE.png for -o. Received: {output}")
-    splits = datasets.load_dataset(name, size, binarize)
+    splits = datasets.load_dataset(name, size, binarize, skip_damaged)
     if output:
         from zoo import render
 

@@ -18,6 +18,9 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 @click.option("--size", type=click.IntRange(1, 4096), help="Resize the images to SIZE x SIZE.")
 @click.option("--binarize", is_flag=True, default=None, help="Draw grey images as binary ones.")
 @click.option(
+    "--skip-damaged", is_flag=True, default=None, help="Leave out files that cannot be read."
+)
+@click.option(
     "--conditional", is_flag=True, default=None, help="Train with the labels of the data."
 )
 @click.option("--set", "settings", multiple=True, metavar="K=V", help="A model option: zoo info.")

@@ -27,7 +27,9 @@ BUNDLED = {
 }
 
 
-def load_dataset(name, size: int | None = None, binarize: bool = False) -> Splits:
+def load_dataset(
+    name, size: int | None = None, binarize: bool = False, skip_damaged: bool = False
+) -> Splits:
     """Loads a data set.
 
     Args:
@@ -40,6 +42,8 @@ def load_dataset(name, size: int | None = None, binarize: bool = False) -> Split
       size: int or None; images are cut to their central square and resized to size x size.
       binarize: whether to binarize grey images at random: those of train at every presentation, the
         others once.
+      skip_damaged: whether to leave out files of a folder that cannot be read, and list them in a
+        note, instead of an error.
 
     Returns:
       Splits.
@@ -48,12 +52,19 @@ def load_dataset(name, size: int | None = None, binarize: bool = False) -> Split
       InputError: if there is no such data set, or it cannot be read, resized or binarized.
     """
     check_size(size)
-    check_flags(binarize=binarize)
+    check_flags(binarize=binarize, skip_damaged=skip_damaged)
     if isinstance(name, str | os.PathLike) and name != "":
         name = _resolve(name)
     for source in _SOURCES:
         if source.owns(name):
-            return importlib.import_module(source.module).load(name, size, binarize)
+            load = importlib.import_module(source.module).load
+            if not skip_damaged:
+                return load(name, size, binarize)
+            if not (isinstance(name, Path) and name.is_dir()):
+                raise InputError(
+                    "Only a folder has files to skip: leave out --skip-damaged (skip_damaged=True)."
+                )
+            return load(name, size, binarize, skip_damaged)
     if isinstance(name, Path):
         raise InputError(
             f"A data file must be a .npz or .npy; images must be in a folder. Received: {name}"

@@ -33,9 +33,14 @@ _RUN_FILE = "run.json"  # marks a folder of `zoo train`, whose pictures are no d
 _NAMED_FILES = 3  # for each reason in an error
 
 
-def load(folder, size, binarize):
+def load(folder, size, binarize, skip_damaged=False):
     """Loads a folder. Reads every file, so damaged files are reported before training."""
     files, ignored = _find_files(folder)
+    if skip_damaged and (reasons := _unreadable(files, size)):
+        if len(reasons) == len(files):
+            raise InputError(f"No image in {folder} can be read: {_listed(folder, reasons)}")
+        files = [file for file in files if file not in reasons]
+        ignored.append(f"{len(reasons)} left out that cannot be read: {_listed(folder, reasons)}")
     groups, class_names, layout = _group(folder, files)
     name = folder.resolve().name
 
@@ -71,9 +76,13 @@ def load(folder, size, binarize):
                 num_classes=len(class_names),
                 class_names=class_names,
             )
-            return assemble(contents, size, binarize)
+            splits = assemble(contents, size, binarize)
         except _UnreadableError:
-            raise _damage(folder, files, size) from None
+            raise _damage(folder, _unreadable(files, size)) from None
+    if skip_damaged:
+        for split in splits:
+            split.source["skip_damaged"] = True
+    return splits
 
 
 class FileImages:
@@ -278,8 +287,8 @@ def _each(files, read):
                 raise _UnreadableError from error
 
 
-def _damage(folder, files, size):
-    """Reads all files and returns an InputError that names those that fail, by reason."""
+def _unreadable(files, size):
+    """Reads all files and returns {file: reason} of those that fail."""
 
     def reason(file):
         try:
@@ -297,25 +306,37 @@ def _damage(folder, files, size):
         except Exception:  # Pillow's readers raise anything on a damaged file
             return "damaged"
 
-    names_of = {}
-    with ThreadPoolExecutor() as pool:
-        for file, why in zip(files, pool.map(reason, files), strict=True):
-            if why:
-                names_of.setdefault(why, []).append(str(file.relative_to(folder)))
-    if not names_of:
+    with ThreadPoolExecutor() as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as in `load`
+        reasons = zip(files, pool.map(reason, files), strict=True)
+        return {file: why for file, why in reasons if why}
+
+
+def _damage(folder, reasons):
+    """Returns an InputError that names the files that cannot be read."""
+    if not reasons:
         return InputError(f"Files changed while they were read: try again. Received: {folder}")
-    count, details = sum(map(len, names_of.values())), []
+    one = len(reasons) == 1
+    return InputError(
+        f"{len(reasons)} image{'s' * (not one)} in {folder} cannot be read. Fix or remove "
+        f"{'it' if one else 'them'}, or add --skip-damaged (skip_damaged=True): "
+        f"{_listed(folder, reasons)}"
+    )
+
+
+def _listed(folder, reasons):
+    """Lists files by reason, a few of each, and writes a file of all where some are left out."""
+    names_of, details = {}, []
+    for file, why in reasons.items():
+        names_of.setdefault(why, []).append(str(file.relative_to(folder)))
     for why, names in names_of.items():
         more = f" and {len(names) - _NAMED_FILES} more" if len(names) > _NAMED_FILES else ""
         details.append(f"{why}: {', '.join(names[:_NAMED_FILES])}{more}")
-    message = (
-        f"{count} image{'s' * (count != 1)} in {folder} cannot be read. "
-        f"Fix or remove {'them' if count > 1 else 'it'}: {'; '.join(details)}"
-    )
+    text = "; ".join(details)
     if any(len(names) > _NAMED_FILES for names in names_of.values()):
         with tempfile.NamedTemporaryFile(
             "w", prefix="zoo-unreadable-", suffix=".txt", delete=False, errors="surrogateescape"
         ) as file:
             file.writelines(f"{why}: {name}\n" for why, names in names_of.items() for name in names)
-        message += f". All of them: {file.name}"
-    return InputError(message)
+        text += f". All of them: {file.name}"
+    return text

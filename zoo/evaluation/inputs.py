@@ -9,7 +9,7 @@ from zoo.spec import check_fit
 
 __all__ = ["find_folder", "find_split", "is_pretrained", "load_matching_data", "load_model"]
 
-_SOURCE = ("name", "size", "binarize")  # arguments of `zoo.load_dataset`
+_SOURCE = ("name", "size", "binarize", "skip_damaged")  # arguments of `zoo.load_dataset`
 
 
 def find_folder(model) -> Path:
@@ -64,7 +64,8 @@ def load_matching_data(model, data=None, size=None, binarize=None):
         raise InputError(
             f"The card of {model.folder} names no training data. Add --data NAME (data=NAME)."
         )
-    source = {key: model.trained_on[key] for key in _SOURCE} if data is None else {"name": data}
+    stored = {key: value for key, value in model.trained_on.items() if key in _SOURCE}
+    source = stored if data is None else {"name": data}
     changes = {"size": size, "binarize": binarize}
     source |= {key: value for key, value in changes.items() if value is not None}
     splits = datasets.load_dataset(**source)

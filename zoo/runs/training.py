@@ -57,6 +57,7 @@ def train(
     config: str | os.PathLike | None = None,
     size: int | None = None,
     binarize: bool | None = None,
+    skip_damaged: bool | None = None,
     conditional: bool | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -85,6 +86,7 @@ def train(
       config: path of the run.json of another run, whose recipe gives the defaults.
       size: int; images are cropped to their central square and resized to size x size.
       binarize: whether to draw grey images as binary ones.
+      skip_damaged: whether to leave out files of a folder that cannot be read.
       conditional: whether to train with the labels of the data. Not for a model object, which was
         created for it.
       epochs: passes over the training data. Default: the model's recipe.
@@ -115,7 +117,7 @@ def train(
       TrainingInterrupted: a KeyboardInterrupt, on SIGINT or SIGTERM, after the step is saved.
     """
     _check_not_importing()
-    check_flags(binarize=binarize, conditional=conditional, jit=jit)
+    check_flags(binarize=binarize, skip_damaged=skip_damaged, conditional=conditional, jit=jit)
     check_flags(deterministic=deterministic, dry_run=dry_run)
     saved = read_config(config) if config else {}
     given = _given(epochs=epochs, batch_size=batch_size, seed=seed, patience=patience)
@@ -146,7 +148,7 @@ def train(
         )
     if run is not None:
         Run(run).check_new()
-    splits = _load_data(data, size, binarize, recipe.get("data"))
+    splits = _load_data(data, size, binarize, skip_damaged, recipe.get("data"))
     if not isinstance(model, GenerativeModel):
         options = {**saved.get("options", {}), **_from_data(splits.train, conditional), **options}
         model = _create(name, options, recipe["seed"], policy_for(precision))
@@ -206,13 +208,14 @@ def resume(
     saved, environment = record["recipe"], record["environment"]
     conditional = changes.pop("conditional", None)
     size, binarize = changes.pop("size", None), changes.pop("binarize", None)
+    skip_damaged = changes.pop("skip_damaged", None)
     scalars = {k: changes.pop(k) for k in ("batch_size", "seed") if k in changes}
     recipe = {**saved, **_given(epochs=epochs, patience=patience, **scalars)}
     check_flags(binarize=binarize, conditional=conditional, jit=jit, deterministic=deterministic)
     # What can be refused without the data is refused before they are loaded.
     check_unchanged(saved, {**recipe, "batch_size": saved["batch_size"]})
     model_class = run.cls or registry.load(saved["model"])
-    splits = _load_data(data, size, binarize, saved["data"])
+    splits = _load_data(data, size, binarize, skip_damaged, saved["data"])
     options = {**saved["options"], **_from_data(splits.train, conditional), **changes}
     policy = policy_for(precision, environment["precision"])
     model = _create(run.cls or saved["model"], options, saved["seed"], policy)
@@ -390,13 +393,14 @@ def _given(**values):
     return given
 
 
-def _load_data(data, size, binarize, recorded=None):
+def _load_data(data, size, binarize, skip_damaged, recorded=None):
     """Loads data as `load_dataset` and reports them.
 
     Args:
       data: as for `load_dataset`, or None for the recorded data.
       size: int, or None for the recorded size.
       binarize: bool, or None for what was recorded.
+      skip_damaged: bool, or None for what was recorded.
       recorded: dict of the arguments of `load_dataset`, as run.json has them, or a name.
 
     Returns:
@@ -407,6 +411,7 @@ def _load_data(data, size, binarize, recorded=None):
         recorded["name"] if data is None else data,
         recorded.get("size") if size is None else size,
         bool(recorded.get("binarize") if binarize is None else binarize),
+        bool(recorded.get("skip_damaged") if skip_damaged is None else skip_damaged),
     )
     log.info("%s", splits.describe())
     return splits
