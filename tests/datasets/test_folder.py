@@ -394,6 +394,16 @@ def test_only_folders_of_some_valid_files_skip(tmp_path):
         load_dataset("mnist", skip_damaged=True)
 
 
+@pytest.mark.parametrize(("high", "factor"), [(4095, 16), (65535, None)])
+def test_the_range_of_sixteen_bits_is_printed(tmp_path, high, factor):
+    pixels = np.linspace(7, high, 64, dtype=np.uint16).reshape(8, 8)
+    for k in range(10):
+        Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+    description = load_dataset(tmp_path).describe()
+    assert f"16-bit images, values 7 to {high}, reduced to 8 bits" in description
+    assert ("multiply the pixels by 16" in description) == (factor == 16)
+
+
 def test_a_folder_without_permission_is_named(tmp_path, monkeypatch):
     write_images(tmp_path / "cat", 12)
 

@@ -30,6 +30,7 @@ _SPLITS = {  # in any case
 }
 _SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 _RUN_FILE = "run.json"  # marks a folder of `zoo train`, whose pictures are no data
+_DARK = 65535 // 4  # 16-bit values up to this use a quarter of the range
 _NAMED_FILES = 3  # for each reason in an error
 
 
@@ -241,7 +242,14 @@ def _probe(folder, files, size):
     if channels == 3 and grey:
         notes.append(f"{grey} grey files among colour files, read as colour")
     if any(mode.startswith("I") for mode in modes):
-        notes.append("16-bit images reduced to 8 bits")
+        deep = [f for f, (*_, mode, _) in zip(files, headers, strict=True) if mode[0] == "I"]
+        lows, highs = zip(*_each(deep, _extrema), strict=True)
+        notes.append(f"16-bit images, values {min(lows)} to {max(highs)}, reduced to 8 bits")
+        if max(highs) <= _DARK:
+            notes.append(
+                f"nearly black, because few of the 16 bits are used: multiply the pixels by "
+                f"{65535 // max(*highs, 1)}, or give them as float arrays from 0 to 1"
+            )
     return (height, width, channels), 2 if set(modes) == {"1"} and not resized else 256, notes
 
 
@@ -256,6 +264,12 @@ def _header(path):
         if exif.get(ExifTags.Base.Orientation, 1) >= 5:  # turned by 90 degrees
             width, height = height, width
         return height, width, image.mode, image.has_transparency_data
+
+
+def _extrema(path):
+    """Reads (lowest, highest) value of a grey image."""
+    with Image.open(path) as image:
+        return image.getextrema()
 
 
 def _decode(path, shape, size, levels):
