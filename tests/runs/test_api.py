@@ -267,6 +267,14 @@ def test_a_run_that_skips_damaged_files_resumes_and_is_evaluated(tmp_path):
     assert_refused(here("data", folder), 2, "bad.png", "add --skip-damaged")
 
 
+def test_large_images_without_a_size_are_refused_before_a_model_is_made(tmp_path, monkeypatch):
+    monkeypatch.setattr("zoo.runs.training._create", None)
+    images = np.zeros((10, 1025, 1024), bool)
+    with pytest.raises(InputError, match=r"1025x1024 .* Add --size 64 \(size=64\)"):
+        zoo.train(NOISY, images, run=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("number", [99, 100])
 def test_only_a_very_short_run_is_advised_to_be_longer(tmp_path, caplog, number):
     class Instant(Noisy):

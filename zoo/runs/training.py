@@ -47,6 +47,9 @@ log = logging.getLogger("zoo")
 # A run of fewer steps gets advice. After 100 steps of 128 images of MNIST the VAE's validation ELBO
 # is -228 nats, less than that of independent pixels (-206); after the 429 of an epoch it is -132.
 FEW_STEPS = 100
+# Images of more pixels require a size, which may be large: without one, a dense layer of a model of
+# photographs has gigabytes of weights.
+MAX_PIXELS = 2**20
 DRY_RUN_IMAGES = 500  # of the test set, that a dry run scores
 
 
@@ -150,6 +153,7 @@ def train(
         Run(run).check_new()
     splits = _load_data(data, size, binarize, skip_damaged, recipe.get("data"))
     if not isinstance(model, GenerativeModel):
+        _check_size(splits.train)
         options = {**saved.get("options", {}), **_from_data(splits.train, conditional), **options}
         model = _create(name, options, recipe["seed"], policy_for(precision))
     with _folder(run, name, splits.train.name, dry_run) as folder:
@@ -415,6 +419,16 @@ def _load_data(data, size, binarize, skip_damaged, recorded=None):
     )
     log.info("%s", splits.describe())
     return splits
+
+
+def _check_size(split):
+    """Refuses images so large that the weights of a model would not fit in memory."""
+    height, width, _ = split.shape
+    if height * width > MAX_PIXELS and split.source["size"] is None:
+        raise InputError(
+            f"Images of {height}x{width} pixels are too large to train on. Add --size 64 (size=64)."
+            f" Received: {split.name} without a size"
+        )
 
 
 def _from_data(split, conditional):
