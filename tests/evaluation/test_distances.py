@@ -248,7 +248,7 @@ def test_nearest_against_its_definition(monkeypatch):
     np.testing.assert_allclose(distance, pairwise(x, y).min(axis=1))
     assert distance[5] == 0.0
     assert index[5] == 13
-    among, found = nearest(y, y, own=np.arange(300))
+    among, found = nearest(y, y, exclude=np.arange(300))
     np.testing.assert_allclose(among, np.sort(pairwise(y, y))[:, 1])
     assert np.all(found != np.arange(300))
 
@@ -282,7 +282,7 @@ def test_diversity_against_its_definition(monkeypatch):
 
 
 def test_diversity_is_not_defined_where_all_images_are_alike():
-    with pytest.raises(InputError, match="images of more than one kind"):
+    with pytest.raises(InputError, match="Expected different images"):
         diversity(features(50, 64), np.tile(features(1, 64), (50, 1)))
 
 

@@ -45,10 +45,10 @@ def moments(batches, seed=0):
 
     Args:
       batches: iterable of float [b, d]; how the stream is cut into batches does not matter.
-      seed: int; deals the features out among ten splits.
+      seed: int; assigns each feature to one of ten splits.
 
     Returns:
-      float64 [10, 1 + d, 1 + d]: of each split the sum of [1, x]^T [1, x].
+      float64 [10, 1 + d, 1 + d]: the sum of [1, x]^T [1, x] over each split.
 
     Raises:
       InputError: if a split has no features.
@@ -76,11 +76,11 @@ def frechet_distance(samples, images):
 
     Args:
       samples: float64 [10, 1 + d, 1 + d]; the moments of the samples' features.
-      images: likewise.
+      images: the same for the images.
 
     Returns:
-      (distance, standard error): by the jackknife over ten splits of either set, which errs to the
-      large side where the distance is little else than its bias.
+      (distance, standard error): by the jackknife over ten splits of either set, which is too large
+      where the distance is mostly bias.
     """
     a, b = samples.sum(axis=0), images.sum(axis=0)
     distance = _between_normals(a, b)
@@ -93,8 +93,8 @@ def kernel_distance(samples, images, seed=0):
     """Estimates without bias the squared maximum mean discrepancy of k(x, y) = (x . y / d + 1)^3.
 
     It is the mean over 100 pairs of subsets of 1000. The standard error is that of the U-statistic
-    of all features, sqrt(4 Var a / n + 4 Var b / m) with a(x) = mean k(x, x') - mean k(x, y) and b
-    likewise, and that of drawing subsets.
+    of all features, sqrt(4 Var a / n + 4 Var b / m) with a(x) = mean k(x, x') - mean k(x, y) and
+    the same for b(y), combined with the error of the random subsets.
 
     Args:
       samples: float [n, d].
@@ -102,7 +102,7 @@ def kernel_distance(samples, images, seed=0):
       seed: int; draws the subsets, without replacement.
 
     Returns:
-      (distance, standard error); the distance of equals can be negative.
+      (distance, standard error); the estimate can be negative for equal distributions.
 
     Raises:
       InputError: if there are no more than 1000 samples or images.
@@ -131,7 +131,7 @@ def classifier_score(logits, seed=0):
       (mean over ten splits, standard error), from 1 to the number of classes.
 
     Raises:
-      InputError: if there are fewer than two samples a split.
+      InputError: if there are fewer than two samples per split.
     """
     (x,) = _checked(logits, least=2 * SPLITS)
     log_p = x - np.logaddexp.reduce(x, axis=1, keepdims=True)
@@ -144,7 +144,7 @@ def classifier_score(logits, seed=0):
 
 
 def precision_recall_density_coverage(samples, images, seed=0):
-    """Compares two sets by the balls of features: each reaches to the k-th nearest of its set.
+    """Compares two sets by balls around features, each up to the k-th nearest of its set.
 
     With k = 3, precision is the share of samples inside balls of images, and recall that of images
     inside balls of samples. With k = 5, density is the number of balls of images around a sample
@@ -153,12 +153,12 @@ def precision_recall_density_coverage(samples, images, seed=0):
     Args:
       samples: float [n, d].
       images: float [m, d].
-      seed: int; halves both sets.
+      seed: int; splits both sets into halves.
 
     Returns:
       dict of name to (value, standard error): half the difference between two halves of both sets,
-      over five halvings. Binomial errors take the balls as given, and tenths of the sets have
-      scores of another kind.
+      over five halvings. Binomial errors would ignore that the balls vary, and scores of
+      tenths of the sets would differ too much from those of all.
 
     Raises:
       InputError: if a half is too small to have a k-th nearest.
@@ -183,47 +183,47 @@ def diversity(samples, images):
       images: float [m, d].
 
     Returns:
-      (ratio, standard error): 1 where samples are as far apart as images are, 0 where all are one.
+      (ratio, standard error): 1 where samples are as far apart as images, 0 where all are equal.
 
     Raises:
       InputError: if there are fewer than two samples or images, or all images are alike.
     """
     x, y = _checked(samples, images, least=2)
     if (y == y[0]).all():
-        raise InputError("Expected images of more than one kind. Received: equal features of all")
+        raise InputError("Expected different images. Received: images that all have equal features")
     (mean_x, error_x), (mean_y, error_y) = _mean_pairwise_distance(x), _mean_pairwise_distance(y)
     ratio = mean_x / mean_y
     return ratio, math.hypot(error_x, ratio * error_y) / mean_y
 
 
-def nearest(samples, images, own=None):
-    """Finds the image that each sample is nearest to.
+def nearest(samples, images, exclude=None):
+    """Returns the nearest image of each sample.
 
     Args:
       samples: float [n, d].
       images: float [m, d].
-      own: int [n]; for each sample the index of an image that is not to be found: itself.
+      exclude: int [n]; for each sample the index of an image to exclude: itself.
 
     Returns:
       (distance float64 [n], index int64 [n]).
     """
     x, y = _checked(samples, images)
     index = np.empty(len(x), np.int64)
-    for rows, block in _squared_distances(x, y, own):
+    for rows, block in _squared_distances(x, y, exclude):
         index[rows] = block.argmin(axis=1)
-    return np.linalg.norm(x - y[index], axis=1), index  # exact for copies: they are at 0
+    return np.linalg.norm(x - y[index], axis=1), index  # exactly 0 for copies
 
 
 def authenticity(distances, index, images):
-    """Computes the share of samples that are no copies of the images a model was trained on.
+    """Computes the share of samples that are not copies of the images a model was trained on.
 
-    A sample counts as a copy if its nearest image is no nearer to any other image than to it. That
-    is true of many new images too: held-out images, put through nearest and authenticity in place
-    of the samples, say which share to expect. Less than that is memorisation.
+    A sample counts as a copy if its nearest image is no nearer to any other image than to it. This
+    holds for many new images too. The same score of held-out images, instead of samples, is the
+    share to expect; a lower share means memorization.
 
     Args:
-      distances: float [n]; what nearest found for the samples among the images.
-      index: int [n]; likewise.
+      distances: float [n]; from `nearest(samples, images)`.
+      index: int [n]; from the same call.
       images: float [m, d]; features of the images that the model was trained on.
 
     Returns:
@@ -233,9 +233,9 @@ def authenticity(distances, index, images):
       InputError: if there are fewer than two images.
     """
     (y,) = _checked(images, least=2)
-    found, place = np.unique(index, return_inverse=True)
-    spacing, _ = nearest(y[found], y, own=found)
-    authentic = distances > spacing[place]
+    chosen, position = np.unique(index, return_inverse=True)
+    spacing, _ = nearest(y[chosen], y, exclude=chosen)
+    authentic = distances > spacing[position]
     return float(authentic.mean()), _error(authentic)
 
 
@@ -254,7 +254,7 @@ def _mean_and_covariance(sums):
 
 
 def _jackknife(value, splits, left_out):
-    rest = 1.0 - splits[:, 0, 0] / splits[:, 0, 0].sum()  # share that is left: they are unequal
+    rest = 1.0 - splits[:, 0, 0] / splits[:, 0, 0].sum()  # share that is left; splits are unequal
     left_out = np.array(left_out)
     pseudo = (value - rest * left_out) / (1.0 - rest)
     estimate = np.sum(value - rest * left_out)
@@ -268,13 +268,13 @@ def _kernel(a, b):
 
 def _kernel_differences(x, y):
     """Returns mean k(x, x') - mean k(x, y) of each x, [n], and the same with y for x, [m]."""
-    return [_kernel_means(u, u, own=True) - _kernel_means(u, v) for u, v in ((x, y), (y, x))]
+    return [_kernel_means(u, u, same=True) - _kernel_means(u, v) for u, v in ((x, y), (y, x))]
 
 
-def _kernel_means(x, y, own=False):
+def _kernel_means(x, y, same=False):
     step = max(1, BLOCK // len(y))
     sums = [_kernel(x[k : k + step], y).sum(axis=1) for k in range(0, len(x), step)]
-    if not own:
+    if not same:
         return np.concatenate(sums) / len(y)
     return (np.concatenate(sums) - (np.sum(x * x, axis=1) / x.shape[1] + 1.0) ** 3) / (len(y) - 1)
 
@@ -301,7 +301,7 @@ def _balls(x, y):
 def _squared_radii(x):
     radii = np.empty((2, len(x)))
     order = [MANIFOLD_K - 1, DENSITY_K - 1]
-    for rows, block in _squared_distances(x, x, own=np.arange(len(x))):
+    for rows, block in _squared_distances(x, x, exclude=np.arange(len(x))):
         block.partition(order, axis=1)
         radii[:, rows] = block[:, order].T
     return radii
@@ -314,8 +314,8 @@ def _mean_pairwise_distance(x):
     return float(to_others.mean()), 2.0 * _error(to_others)  # of a U-statistic of pairs
 
 
-def _squared_distances(x, y, own=None):
-    """Yields a slice of the rows of x and their squared distances to y, infinite to their own."""
+def _squared_distances(x, y, exclude=None):
+    """Yields a slice of the rows of x and their squared distances to y, infinite to excluded."""
     norms, doubled = np.sum(y * y, axis=1), -2.0 * y.T
     step = max(1, BLOCK // len(y))
     for first in range(0, len(x), step):
@@ -324,8 +324,8 @@ def _squared_distances(x, y, own=None):
         block += norms
         block += np.sum(x[rows] ** 2, axis=1)[:, None]
         np.maximum(block, 0.0, out=block)
-        if own is not None:
-            block[np.arange(len(block)), own[rows]] = np.inf
+        if exclude is not None:
+            block[np.arange(len(block)), exclude[rows]] = np.inf
         yield rows, block
 
 

@@ -32,13 +32,13 @@ __all__ = ["Extractor", "find", "load", "train"]
 
 KIND = "features"
 FEATURES = 64
-WIDTHS = (32, 64, 96)  # of the blocks; those that follow are as wide as the last
+WIDTHS = (32, 64, 96)  # of the blocks; later ones have the last width
 SMALLEST = 4  # pixels of a side, which are not pooled further
 SHIFT = 2  # pixels
 EPOCHS, BATCH_SIZE, LEARNING_RATE = 10, 128, 2e-3
 SURE = 3.0  # standard errors that an accuracy must be above that of chance
 TEST_SEED = 0  # of the binary draws that the accuracy is measured on
-SERVES = {"mnist": ("mnist", "mnist_binary", "binarized_mnist")}  # what else are forms of it
+SERVES = {"mnist": ("mnist", "mnist_binary", "binarized_mnist")}  # data sets of the same images
 
 _SHIFTS, _DRAWS = 0, 1  # what a seed is used for
 
@@ -77,7 +77,7 @@ def train(data, folder, epochs=EPOCHS, seed=0, command=None, progress=None):
             f" Received: {training.name} with {received}"
         )
     folder = export.new_folder(folder)
-    # Made here, so that a split without labels is refused before training.
+    # Created here, so that a split without labels is refused before training.
     validated, tested = (x.batches(BATCH_SIZE, labels=True) for x in (validation, test))
     keras.utils.set_random_seed(seed)
     network = _network(training.shape, training.num_classes)
@@ -91,7 +91,7 @@ def train(data, folder, epochs=EPOCHS, seed=0, command=None, progress=None):
         metrics=["accuracy"],
         jit_compile=False,
     )
-    # `write` fills in what is known only once the classifier is trained and saved.
+    # `write` adds the time and the scores, after the training.
     record = {
         "schema": cards.SCHEMA,
         "kind": KIND,
@@ -165,7 +165,7 @@ class Extractor:
 
     Attributes:
       name: str, of the folder.
-      card: dict, what card.json says.
+      card: dict, the contents of card.json.
       sha256: str in hex; identifies its files: the sum of what the program `sha256sum` prints for
         them, in the order of their names.
 
@@ -286,7 +286,7 @@ def _network(shape, num_classes):
 
 
 def _stream(training, batch_size, seed):
-    """Gives training batches without end, varied: a pure function of the seed."""
+    """Returns endless training batches with augmentation, which depend on the seed only."""
     draw = _is_grey(training)
 
     def vary(step, batch):
@@ -301,7 +301,7 @@ def _stream(training, batch_size, seed):
 def _varied(x, seed, first, draw):
     """Shifts images by up to two pixels, and draws half of them as binary.
 
-    What a shift uncovers repeats the edge.
+    Uncovered pixels repeat the edge.
 
     Args:
       x: float32 [n, height, width, channels], in [0, 1].
@@ -339,10 +339,10 @@ def _save(network, folder):
 
 
 def _accuracies(folder, test, batches):
-    """Measures what was saved: on the test images and, where they are grey, on binary draws.
+    """Scores the saved classifier on the test images and, if they are grey, on binary draws.
 
     Raises:
-      TrainingError: if it is no better than to name the most frequent class.
+      TrainingError: if the accuracy is not above that of the most frequent class.
     """
     with storage.literal_path(folder) as path:
         loaded = tf.saved_model.load(str(path))
