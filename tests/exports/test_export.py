@@ -18,7 +18,7 @@ import zoo
 from zoo import render
 from zoo.errors import ArtefactError, InputError
 from zoo.exports import clean_process
-from zoo.exports.export import float32_policy
+from zoo.exports.export import end_clean_process, float32_policy
 from zoo.model import GenerativeModel
 from zoo.models.vae import VAE
 
@@ -189,7 +189,9 @@ def test_the_grid_of_samples_is_that_of_the_saved_model(conditional, tmp_path):
     assert (conditional[0].folder / "samples.png").read_bytes() == expected
 
 
-def test_the_clean_process_ends_with_an_export_that_fails(tmp_path, monkeypatch):
+@pytest.fixture
+def clean_processes(monkeypatch):
+    """The clean processes that a test starts; none runs when it begins."""
     processes = []
 
     class Recorded(subprocess.Popen):
@@ -197,22 +199,42 @@ def test_the_clean_process_ends_with_an_export_that_fails(tmp_path, monkeypatch)
             processes.append(self)
             super().__init__(*arguments, **options)
 
+    end_clean_process()
     monkeypatch.setattr(subprocess, "Popen", Recorded)
-    model = Noisy((8, 8, 1))
-    model.table.assign(tf.fill(model.table.shape, 7e4))
+    yield processes
+    end_clean_process()
+
+
+def test_one_clean_process_serves_all_exports_and_ends_with_this_one(clean_processes, tmp_path):
+    model, large = Noisy((8, 8, 1)), Noisy((8, 8, 1))
+    large.table.assign(tf.fill(large.table.shape, 7e4))
+    zoo.export(model, tmp_path / "a")
     with pytest.raises(InputError, match="export in full precision"):
-        zoo.export(model, tmp_path / "exported", half=True)
-    [process] = processes
-    assert process.returncode == -signal.SIGKILL
+        zoo.export(large, tmp_path / "b", half=True)
+    zoo.export(model, tmp_path / "b")
+    [process] = clean_processes
+    assert process.poll() is None
+    process.stdin.close()  # as when this process ends, however it ends
+    assert process.wait(60) == 0
 
 
-def test_a_clean_process_that_is_killed_is_an_error(tmp_path, monkeypatch):
-    program = tmp_path / "killed.py"
-    program.write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    monkeypatch.setattr(clean_process, "__file__", str(program))
-    with pytest.raises(ArtefactError, match="was discarded: exit code -9"):
+@pytest.mark.parametrize(
+    ("program", "error", "message"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", ArtefactError, "was discarded: exit code -9"),
+        ("input(), os.kill(os.getppid(), signal.SIGINT), input()", KeyboardInterrupt, None),
+    ],
+)
+def test_a_check_that_does_not_end_is_an_error(
+    clean_processes, tmp_path, monkeypatch, program, error, message
+):
+    path = tmp_path / "program.py"
+    path.write_text(f"import os, signal; {program}")
+    monkeypatch.setattr(clean_process, "__file__", str(path))
+    with pytest.raises(error, match=message):
         zoo.export(Noisy((8, 8, 1)), tmp_path / "exported")
     assert not (tmp_path / "exported").exists()
+    assert [process.returncode for process in clean_processes] == [-signal.SIGKILL]
 
 
 def test_the_float32_policy_ends_with_its_scope():
@@ -234,8 +256,10 @@ class Stateful(Noisy):
         return tf.round(tf.random.uniform((num_samples, *self.shape)))
 
 
-def test_a_saved_model_that_gives_something_else_is_not_kept(tmp_path):
+def test_a_saved_model_that_gives_something_else_is_not_kept(clean_processes, tmp_path):
     with pytest.raises(ArtefactError, match="was discarded: sample differs in") as caught:
         zoo.export(Stateful((8, 8, 1)), tmp_path / "parent" / "exported")
     assert "\n" not in str(caught.value)
     assert not [*tmp_path.rglob("*exported*")]
+    zoo.export(Noisy((8, 8, 1)), tmp_path / "parent" / "exported")  # in a new process
+    assert [process.poll() for process in clean_processes] == [1, None]

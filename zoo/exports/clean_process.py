@@ -1,11 +1,12 @@
-"""Checks a SavedModel in a process without zoo and Keras.
+"""Checks SavedModels in a process without zoo and Keras.
 
-    printf %s FOLDER | python -P clean_process.py [ENDPOINT …]
+    python -P clean_process.py [ENDPOINT …] <FOLDERS
 
-Compares its outputs with golden.npz and prints one JSON object: the milliseconds per image in a
-batch of 64. Exits with 1 and one line on stderr if an output differs. The endpoints that are named
-draw random data. It imports TensorFlow before it reads which folder to check, so that it can be
-started before there is one.
+Reads the path of a folder per line, each a JSON string. Compares the outputs of its SavedModel with
+its golden.npz and prints a line of JSON: the milliseconds per image in a batch of 64. Exits with 1
+and one line on stderr if an output differs, and with 0 at the end of the input. The endpoints that
+are named draw random data. It imports TensorFlow before it reads a line, so that it can be started
+before there is a SavedModel.
 """
 
 import json
@@ -20,16 +21,36 @@ CALLS, SECONDS = 2, 0.5  # the fewest calls, and the shortest time of all
 
 
 def main(draws):
-    """Compares every output of golden.npz; returns a message if one differs, or None.
+    """Checks the folders on stdin, up to the first that fails.
 
     Args:
       draws: names of the endpoints whose outputs are rounded random data.
     """
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints is no answer
     sys.modules["zoo"] = sys.modules["keras"] = None
+    import tensorflow as tf  # noqa: F401
+
+    for line in sys.stdin:
+        print(json.dumps(check(Path(json.loads(line)), draws)), file=answers, flush=True)
+
+
+def check(folder, draws):
+    """Compares every output of a SavedModel with golden.npz.
+
+    Args:
+      folder: Path of the SavedModel.
+      draws: as in `main`.
+
+    Returns:
+      dict, what is measured.
+
+    Raises:
+      SystemExit: if an output differs.
+    """
     import numpy as np
     import tensorflow as tf
 
-    folder = Path(os.fsdecode(sys.stdin.buffer.read()))
     model = tf.saved_model.load(str(folder))
     with np.load(folder / "golden.npz") as file:
         golden = {tuple(key.split("/")): file[key] for key in file}
@@ -43,7 +64,7 @@ def main(draws):
         for _ in range(2):
             output = next(iter(model.signatures[name](**arguments).values())).numpy()
             if problem := difference(name, golden[name, "output"], output, name in draws):
-                return problem
+                sys.exit(problem)
     sample = model.signatures["sample"]
     labelled = "labels" in sample.structured_input_signature[1]
 
@@ -55,8 +76,7 @@ def main(draws):
         return next(iter(output.values())).numpy()
 
     milliseconds, _ = time_per_image(draw, BATCH)
-    print(json.dumps({"ms_per_image": round(milliseconds, 3)}))
-    return None
+    return {"ms_per_image": round(milliseconds, 3)}
 
 
 def difference(name, expected, output, draws):
@@ -102,4 +122,4 @@ def time_per_image(sample, n):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

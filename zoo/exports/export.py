@@ -6,12 +6,15 @@ samples.png                  a grid of samples
 card.json                    metadata, provenance, weights, scores, the sha256 of each file
 """
 
+import atexit
 import contextlib
+import functools
 import inspect
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -29,6 +32,7 @@ from zoo.sampling import SAMPLE_SEED, SAMPLES, as_seed, labels_in_turn
 __all__ = [
     "check_in_clean_process",
     "commit_with_card",
+    "end_clean_process",
     "export",
     "float32_policy",
     "new_folder",
@@ -65,44 +69,44 @@ def export(
       ArtefactError: if the SavedModel does not reproduce the model; nothing is left.
     """
     folder = new_folder(folder)
-    with check_in_clean_process() as check:
-        clone = _float32_clone(model)
-        if half:
-            _round_to_half(clone)
-        endpoints = saved = _endpoints(clone)
-        used = {v.ref() for f in endpoints.values() for v in f.variables}
-        packed = None
-        if half:
-            packed = _PackedWeights([w for w in _float32_weights(clone) if w.value.ref() in used])
-            saved = _endpoints(clone, packed)  # kept: a function does not keep its variables
-        variables = [*([packed.variable] if packed else []), *(w.value for w in clone.weights)]
-        # `write` adds what is known only once the model is saved.
-        record = {
-            "schema": SCHEMA,
-            **(card or {}),
-            "shape": list(model.shape),
-            "levels": model.levels,
-            "num_classes": model.num_classes,
-            "default_data": model.recipe.get("data"),
-            "options": json.loads(json.dumps(model.get_config())),
-            "can": list(model.capabilities()),
-            "log_prob_kind": model.log_prob_kind,
-            "parameters": sum(
-                w.shape.num_elements() for w in clone.trainable_variables if w.value.ref() in used
-            ),
-            "weights": "float16" if half else "float32",
-            "scores": (card or {}).get("scores", []),
-        }
+    check = check_in_clean_process()
+    clone = _float32_clone(model)
+    if half:
+        _round_to_half(clone)
+    endpoints = saved = _endpoints(clone)
+    used = {v.ref() for f in endpoints.values() for v in f.variables}
+    packed = None
+    if half:
+        packed = _PackedWeights([w for w in _float32_weights(clone) if w.value.ref() in used])
+        saved = _endpoints(clone, packed)  # kept: a function does not keep its variables
+    variables = [*([packed.variable] if packed else []), *(w.value for w in clone.weights)]
+    # `write` adds what is known only once the model is saved.
+    record = {
+        "schema": SCHEMA,
+        **(card or {}),
+        "shape": list(model.shape),
+        "levels": model.levels,
+        "num_classes": model.num_classes,
+        "default_data": model.recipe.get("data"),
+        "options": json.loads(json.dumps(model.get_config())),
+        "can": list(model.capabilities()),
+        "log_prob_kind": model.log_prob_kind,
+        "parameters": sum(
+            w.shape.num_elements() for w in clone.trainable_variables if w.value.ref() in used
+        ),
+        "weights": "float16" if half else "float32",
+        "scores": (card or {}).get("scores", []),
+    }
 
-        def write(aside):
-            record["tensors"] = _tensors(clone, save_functions(saved, aside, variables), packed)
-            np.savez_compressed(aside / "golden.npz", **_golden_values(clone, endpoints))
-            samples = _call(endpoints["sample"], _sample_arguments(clone, SAMPLES))
-            render.save_grid(aside / "samples.png", samples, model.num_classes)
-            with storage.literal_path(aside) as path:
-                record.update(check(path))
+    def write(aside):
+        record["tensors"] = _tensors(clone, save_functions(saved, aside, variables), packed)
+        np.savez_compressed(aside / "golden.npz", **_golden_values(clone, endpoints))
+        samples = _call(endpoints["sample"], _sample_arguments(clone, SAMPLES))
+        render.save_grid(aside / "samples.png", samples, model.num_classes)
+        with storage.literal_path(aside) as path:
+            record.update(check(path))
 
-        commit_with_card(folder, write, record)
+    commit_with_card(folder, write, record)
     return folder
 
 
@@ -178,40 +182,69 @@ def float32_policy() -> Iterator[None]:
         keras.config.set_dtype_policy(policy)
 
 
-@contextlib.contextmanager
-def check_in_clean_process() -> Iterator[Callable[[Path], dict]]:
-    """Starts clean_process.py and yields a function that checks one SavedModel with it.
+def check_in_clean_process() -> Callable[[Path], dict]:
+    """Starts clean_process.py, unless it runs, and returns a function that checks a SavedModel.
 
     The process imports TensorFlow, which takes seconds, while this one prepares the SavedModel. It
-    ends with the scope.
+    serves all exports of this one and ends with it, however that ends.
 
-    Yields:
+    Returns:
       function of the Path of a SavedModel -> dict, what the process measured. It raises
       ArtefactError if the outputs are not those of golden.npz.
     """
+    if _clean_process().poll() is not None:
+        end_clean_process()
+    process = _clean_process()
 
     def check(folder):
-        stdout, stderr = process.communicate(os.fsencode(folder))
-        if process.returncode:
-            reason = stderr.decode(errors="replace").strip().splitlines()
-            raise ArtefactError(
-                "The export failed verification and was discarded:"
-                f" {reason[-1] if reason else f'exit code {process.returncode}'}"
-            )
-        return json.loads(stdout.splitlines()[-1])
+        try:
+            process.stdin.write(json.dumps(str(folder)).encode() + b"\n")
+            line = process.stdout.readline()
+        except BrokenPipeError:
+            line = b""
+        except BaseException:  # it must not answer the next call
+            end_clean_process()
+            raise
+        if line:
+            return json.loads(line)
+        code = process.wait()
+        process.log.seek(0)
+        reason = process.log.read().decode(errors="replace").strip().splitlines()
+        raise ArtefactError(
+            "The export failed verification and was discarded:"
+            f" {reason[-1] if reason else f'exit code {code}'}"
+        )
 
+    return check
+
+
+@functools.cache
+def _clean_process():
+    """Starts clean_process.py, which ends at the end of its stdin, so with this process."""
     draws = [name for name, endpoint in ENDPOINTS.items() if endpoint.draws]
-    with subprocess.Popen(
+    log = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the process; a pipe would fill)
+    process = subprocess.Popen(
         [sys.executable, "-P", clean_process.__file__, *draws],
+        bufsize=0,
+        cwd=Path(clean_process.__file__).parent,  # so that it keeps no other folder in use
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C reaches this process alone, which ends the other
-    ) as process:
-        try:
-            yield check
-        finally:
-            process.kill()
+        stderr=log,
+        start_new_session=True,  # Ctrl-C reaches this process alone
+    )
+    process.log = log
+    return process
+
+
+@atexit.register
+def end_clean_process() -> None:
+    """Ends the process of `check_in_clean_process`, if one runs. The next export starts another."""
+    if _clean_process.cache_info().currsize:
+        process = _clean_process()
+        _clean_process.cache_clear()
+        process.kill()
+        with process, process.log:  # closes its files
+            pass
 
 
 def _endpoints(model, packed=None):
