@@ -18,6 +18,7 @@ QUICK = {  # files and folders of the tier `quick`, but for the slow tests in th
         "test_progress.py",
         "test_random.py",
         "test_raster.py",
+        "test_schedules.py",
         "test_spec.py",
         "test_storage.py",
     )
