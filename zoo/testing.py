@@ -28,7 +28,7 @@ from zoo.model import CAPABILITIES, ENDPOINTS, LIKELIHOODS, RECIPE, GenerativeMo
 from zoo.runs import training
 from zoo.runs.folder import Run
 from zoo.runs.interrupts import TrainingInterrupted
-from zoo.sampling import labels_in_turn
+from zoo.sampling import labels_in_turn, sampler
 from zoo.spec import TOLERANCE, off_grid
 
 __all__ = [
@@ -202,8 +202,12 @@ class Subject:
 
     def sample(self, n, seed=SEED, first=0, model=None):
         """Draws from the trained model, labels in turn."""
-        labels = labels_in_turn(self.num_classes, n, first)
-        return (model or self.trained[0]).sample(n, seed, labels=labels, first=first).numpy()
+        return (sampler(model) if model else self.sampler)(n, seed, first)
+
+    @functools.cached_property
+    def sampler(self):
+        """`sample` of the trained model, traced once: loops over pixels are slow without."""
+        return sampler(self.trained[0])
 
     def log_prob(self, x, seed=SEED, labels=None, first=0):
         """Scores under the trained model."""
