@@ -9,14 +9,31 @@ Source: Salmon, Moraes, Dror and Shaw, Parallel random numbers: as easy as 1, 2,
 4x32-10); Box and Muller, A note on the generation of random normal deviates, 1958.
 """
 
+import contextlib
 import math
 
+import numpy as np
 import tensorflow as tf
 
-__all__ = ["bernoulli", "coins", "fold_in", "normal", "uniform"]
+from zoo.errors import InputError
+
+__all__ = ["as_seed", "bernoulli", "coins", "fold_in", "normal", "uniform"]
 
 _PHILOX = 1
 _BLOCK = 4  # integers that one value of the counter gives
+
+
+def as_seed(seed):
+    """Returns a seed, one int or two, as int32 [2].
+
+    Raises:
+      InputError: if it is something else.
+    """
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
+        values = np.asarray([0, seed] if np.ndim(seed) == 0 else seed)
+        if values.shape == (2,) and (values.astype(np.int32) == values).all():
+            return values.astype(np.int32)
+    raise InputError(f"Expected a seed: an int32, or two. Received: {seed!r}")
 
 
 def fold_in(seed, *numbers):

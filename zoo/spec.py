@@ -1,135 +1,384 @@
-"""What one example is: whether data fit a model, and whether values lie on its grid."""
+"""What one example is, and whether data fit a model."""
+
+import dataclasses
+from typing import NamedTuple
 
 from zoo.errors import InputError
 
-__all__ = ["TOLERANCE", "check_examples", "check_fit", "check_labels", "off_grid"]
+__all__ = ["TOLERANCE", "Spec", "check_fit", "upgrade"]
 
 CHUNK = 1024  # examples that are checked at once, to need little memory
 TOLERANCE = 1e-2  # levels; float32 holds i / (2^16 - 1) within 4e-3 levels
+MOST_LEVELS = 2**16
 
 
-def check_fit(split, name: str, shape, levels: int, num_classes: int) -> None:
+class _Kind(NamedTuple):
+    """The properties that all specs of a kind share.
+
+    Attributes:
+      axes: names of the axes of an example.
+      dtype: "float32" or "int32".
+      low: the lowest value.
+      levels: the fewest levels.
+      noun: what one example is called.
+    """
+
+    axes: tuple[str, ...]
+    dtype: str
+    low: float
+    levels: int
+    noun: str
+
+
+KINDS = {
+    "image": _Kind(("height", "width", "channels"), "float32", 0.0, 2, "image"),
+    "tokens": _Kind(("length",), "int32", 0.0, 1, "text"),
+    "audio": _Kind(("samples", "channels"), "float32", -1.0, 2, "sound"),
+    "label": _Kind((), "int32", 0.0, 1, "label"),
+    "domain": _Kind(("height", "width", "channels"), "float32", 0.0, 2, "image"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """What one example is, or what accompanies one.
+
+        zoo.Spec((28, 28, 1), levels=2)                 a binary image
+        zoo.Spec((256,), levels=65, kind="tokens")      a text of 256 characters out of 65
+        zoo.Spec((), levels=10, kind="label")           the label of one of 10 classes
+
+    The kinds are
+
+        image   (height, width, channels)   float32 i / (levels - 1)
+        tokens  (length,)                   int32 i
+        audio   (samples, channels)         float32 2 i / (levels - 1) - 1
+        label   ()                          int32 i
+        domain  (height, width, channels)   float32 i / (levels - 1)
+
+    with i = 0 … levels - 1. Audio of 0 levels has any value in [-1, 1]. A domain is an image of
+    another domain, as a photograph beside a painting, that does not show the same as the example.
+
+    Args:
+      shape: tuple of int; the shape of one example.
+      levels: int, at most 65,536; the number of values, of classes or of different tokens.
+      kind: "image", "tokens", "audio", "label" or "domain".
+      names: tuple of str; the names of the classes, or the character that each token stands for.
+        Empty if there are none.
+      rate: int; audio samples per second, else 0.
+
+    Raises:
+      ValueError: if an argument is invalid.
+    """
+
+    shape: tuple[int, ...]
+    levels: int = 256
+    kind: str = "image"
+    names: tuple[str, ...] = ()
+    rate: int = 0
+
+    def __post_init__(self):
+        for name in ("shape", "names"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}. Received: kind={self.kind}")
+        axes, least = KINDS[self.kind].axes, KINDS[self.kind].levels
+        if len(self.shape) != len(axes) or min(self.shape, default=1) < 1:
+            raise ValueError(
+                f"The shape of {self.kind} must be ({', '.join(axes)}), each at least 1."
+                f" Received: shape={self.shape}"
+            )
+        is_real = self.levels == 0 and self.kind == "audio"
+        if not is_real and not least <= self.levels <= MOST_LEVELS:
+            zero = "0, or " if self.kind == "audio" else ""
+            raise ValueError(
+                f"levels must be {zero}{least} to {MOST_LEVELS}. Received: levels={self.levels}"
+            )
+        if self.rate < 0 or (self.rate > 0) != (self.kind == "audio"):
+            raise ValueError(
+                f"Audio, and nothing else, must have a rate. Received: rate={self.rate} of"
+                f" {self.kind}"
+            )
+        if self.names and len(self.names) != self.levels:
+            raise ValueError(
+                f"Every one of {self.levels} values must have a name."
+                f" Received: {len(self.names)} names"
+            )
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of examples, "float32" or "int32"."""
+        return KINDS[self.kind].dtype
+
+    @property
+    def noun(self) -> str:
+        """What one example is called: "image", "text", "sound" or "label"."""
+        return KINDS[self.kind].noun
+
+    @property
+    def low(self) -> float:
+        """The lowest value."""
+        return KINDS[self.kind].low
+
+    @property
+    def high(self) -> float:
+        """The highest value."""
+        return 1.0 if self.dtype == "float32" else self.levels - 1.0
+
+    def __str__(self):
+        if self.kind == "label":
+            return f"labels of {self.levels} class{'es'[: 2 * (self.levels > 1)]}"
+        levels = f"{self.levels} levels" if self.levels else "any value"
+        if self.kind == "tokens":
+            return f"texts of {self.shape[0]} tokens out of {self.levels}"
+        noun = {"image": "images", "domain": "images of another domain", "audio": "audio"}[
+            self.kind
+        ]
+        return f"{noun} of shape {self.shape} and {levels}"
+
+    def to_json(self) -> dict:
+        """Returns the spec as a dict of JSON values."""
+        value = {"kind": self.kind, "shape": [*self.shape], "levels": self.levels}
+        if self.names:
+            value["names"] = [*self.names]
+        if self.rate:
+            value["rate"] = self.rate
+        return value
+
+    @classmethod
+    def from_json(cls, value) -> "Spec":
+        """Returns the Spec of a dict as of `to_json`; a Spec, or None, is returned as it is."""
+        return cls(**value) if isinstance(value, dict) else value
+
+    def matches(self, other) -> bool:
+        """Returns whether examples of another spec are examples of this one.
+
+        Args:
+          other: Spec, or None.
+        """
+
+        def decisive(spec):
+            # A class may be called by other names; a token that stands for another character is
+            # another token.
+            names = spec.kind == "tokens" and spec.names
+            return spec.kind, spec.shape, spec.levels, spec.rate, names
+
+        return other is not None and decisive(self) == decisive(other)
+
+    def tensor_spec(self, name: str | None = None):
+        """Returns the tf.TensorSpec of a batch of examples."""
+        import tensorflow as tf
+
+        return tf.TensorSpec((None, *self.shape), tf.as_dtype(self.dtype), name)
+
+    def cast(self, x):
+        """Casts a tensor to the dtype of examples."""
+        import tensorflow as tf
+
+        return tf.cast(x, self.dtype)
+
+    def scale(self, stored):
+        """Undoes `store`: returns a tensor of examples as the spec has them."""
+        import tensorflow as tf
+
+        if self.dtype == "int32":
+            return tf.cast(stored, tf.int32)
+        if not self.levels:
+            return tf.cast(stored, tf.float32)
+        x = tf.cast(stored, tf.float32) / (self.levels - 1.0)
+        return x if self.low == 0.0 else x * (self.high - self.low) + self.low
+
+    def store(self, x):
+        """Returns examples as the smallest integers i, of the level i, or float32 without levels.
+
+        Args:
+          x: [n, *shape] array, as of the spec.
+        """
+        import numpy as np
+
+        if not self.levels:
+            return np.asarray(x, np.float32)
+        if self.dtype == "float32":
+            x = np.rint((np.asarray(x) - self.low) / (self.high - self.low) * (self.levels - 1))
+        return np.asarray(x).astype(np.uint8 if self.levels <= 256 else np.uint16)
+
+    def off_grid(self, x):
+        """Returns the largest distance of values from those of the spec, in levels.
+
+        Args:
+          x: array or tensor of any shape, not empty.
+
+        Returns:
+          float32 [] tensor; infinite if a value is not a number.
+        """
+        import tensorflow as tf
+
+        x = tf.cast(x, tf.float32)
+        if self.dtype == "int32":
+            distance = tf.abs(x - tf.clip_by_value(x, 0.0, self.high))
+        elif not self.levels:
+            outside = tf.abs(x - tf.clip_by_value(x, self.low, self.high))
+            distance = tf.where(outside > 0.0, float("inf"), 0.0)
+        else:
+            top = self.levels - 1
+            position = (x - self.low) / (self.high - self.low) * top
+            distance = tf.abs(position - tf.clip_by_value(tf.round(position), 0, top))
+        return tf.reduce_max(tf.where(tf.math.is_nan(x), float("inf"), distance))
+
+    def nearest(self, x):
+        """Returns the values of the spec that are nearest to a float tensor in [low, high]."""
+        import tensorflow as tf
+
+        if self.dtype == "int32":
+            return tf.cast(tf.round(x), tf.int32)
+        if not self.levels:
+            return x
+        span = (self.high - self.low) / (self.levels - 1)
+        return tf.round((x - self.low) / span) * span + self.low
+
+    def check(self, x, owner: str) -> None:
+        """Raises InputError unless these are examples.
+
+        Args:
+          x: array, tensor or tf.TensorSpec; of the last only dtype and shape are checked.
+          owner: str; what expects the examples, for the message: "VAE".
+
+        Raises:
+          InputError: if the dtype is not a float or an integer as in the spec, the shape is not
+            [n, *shape], or a value is none of the spec's.
+        """
+        import tensorflow as tf
+
+        expected = f"{owner} expects {self._batch()}."
+        if not hasattr(x, "dtype") or not hasattr(x, "shape"):
+            if x is None and self.kind == "label":
+                raise InputError(f"{expected} Received: no labels. Give one for each example")
+            received = "none" if x is None else type(x).__name__
+            raise InputError(f"{expected} Received: {received}. Give an array or a tensor")
+        dtype, received = tf.as_dtype(x.dtype), tuple(x.shape)
+        right = dtype.is_integer if self.dtype == "int32" else dtype.is_floating
+        if not right:
+            advice = self._advice_on_dtype(dtype)
+            raise InputError(f"{expected} Received: {dtype.name} of shape {received}. {advice}")
+        if len(received) != 1 + len(self.shape) or not all(
+            size in (None, side) for size, side in zip(received[1:], self.shape, strict=True)
+        ):
+            advice = self._advice_on_shape(received)
+            raise InputError(f"{expected} Received: {dtype.name} of shape {received}. {advice}")
+        if isinstance(x, tf.TensorSpec):
+            return
+        if not len(x):
+            raise InputError(f"{expected} Received: no examples")
+        for first in range(0, len(x), CHUNK):
+            part = x[first : first + CHUNK]
+            if (off := float(self.off_grid(part))) < TOLERANCE:
+                continue
+            if self.dtype == "int32":
+                least, most = int(tf.reduce_min(part)), int(tf.reduce_max(part))
+                raise InputError(f"{expected} Received: values from {least} to {most}")
+            if off == float("inf"):
+                what = f"not from {self.low:g} to {self.high:g}" if not self.levels else "infinite"
+                raise InputError(f"{expected} Received: a value that is NaN or {what}")
+            binary = self.levels == 2 and self.kind != "audio"
+            advice = "Binarize it, as by (x > 0.5).astype('float32')" if binary else "Round it"
+            raise InputError(f"{expected} Received: a value {off:.2g} levels off. {advice}")
+
+    # Words of the messages of `check`.
+
+    def _batch(self):
+        shape = f"({', '.join(map(str, ('n', *self.shape)))}{',' * (not self.shape)})"
+        if self.dtype == "int32":
+            what = "labels, integers" if self.kind == "label" else "integers"
+            return f"{what} of shape {shape} from 0 to {self.levels - 1}"
+        if self.kind in ("image", "domain"):
+            step = (
+                ", 0 or 1"
+                if self.levels == 2
+                else f", multiples of 1/{self.levels - 1} from 0 to 1"
+            )
+            return f"floats of shape {shape}{step}"
+        grid = f", {self.levels} values evenly spaced" if self.levels else ""
+        return f"floats of shape {shape}{grid} from {self.low:g} to {self.high:g}"
+
+    def _advice_on_dtype(self, dtype):
+        if self.dtype == "int32":
+            return "Cast it, as by x.astype('int32')"
+        if dtype.is_bool or self.kind == "audio":
+            return "Cast it: x.astype('float32')"
+        if self.levels == 2:
+            return "Binarize it, as by (x > 127).astype('float32')"
+        return f"Scale it: x.astype('float32') / {self.levels - 1}"
+
+    def _advice_on_shape(self, received):
+        if (*received[1:], 1) == self.shape:
+            return "Add the last axis: x[..., None]"
+        if received[1:] == (*self.shape, 1):
+            return "Drop the last axis: y[..., 0]" if self.kind == "label" else "Drop it: x[..., 0]"
+        return "Reshape or resize it"
+
+
+def check_fit(split, owner: str, spec: Spec, condition: Spec | None = None) -> None:
     """Raises InputError if a split does not fit a model or a SavedModel.
 
     Args:
       split: zoo.datasets.Split.
-      name: name of the model, for the message.
-      shape: tuple or list of int; the shape of one example that the model takes.
-      levels: number of levels that the model takes.
-      num_classes: number of labels that the model is conditional on; 0 takes any data.
+      owner: name of the model, for the message.
+      spec: Spec of the examples that the model takes.
+      condition: Spec of what the model is conditional on; None takes any data.
 
     Raises:
-      InputError: if shape, levels or number of classes differ.
+      InputError: if the examples, or what accompanies them, are others.
     """
-    shape = tuple(shape)
-    if split.shape != shape:
-        square = len(shape) == 3 and shape == (shape[0], shape[0], split.shape[-1])
-        advice = f"Add --size {shape[0]} (size={shape[0]})." if square else "Use other data."
+    if not spec.matches(split.spec):
         raise InputError(
-            f"{name} expects images of shape {shape}. Received: {split.name} with shape"
-            f" {split.shape}. {advice}"
+            f"{owner} expects {spec}. Received: {split.name} with {split.spec}."
+            f" {_advice(spec, split.spec)}"
         )
-    if split.levels != levels:
-        binary = levels == 2 and split.shape[-1] == 1
-        advice = "Add --binarize (binarize=True)." if binary else "Use other data."
+    if condition is not None and not condition.matches(split.condition):
+        nothing = "no labels" if condition.kind == "label" else "nothing beside its examples"
+        received = split.condition or nothing
         raise InputError(
-            f"{name} expects data of {levels} levels. Received: {split.name} with"
-            f" {split.levels} levels. {advice}"
-        )
-    if num_classes and split.num_classes != num_classes:
-        raise InputError(
-            f"{name} expects labels of {num_classes} classes. Received: {split.name} with"
-            f" {split.num_classes or 'no labels'}. Use other data."
+            f"{owner} expects {condition}. Received: {split.name} with {received}. Use other data."
         )
 
 
-def check_examples(x, name: str, shape, levels: int) -> None:
-    """Raises InputError if an array does not hold examples for a model.
+def _advice(spec, other):
+    """Returns what to do about a split with another spec."""
+    if spec.kind == other.kind == "image":
+        height, width, channels = spec.shape
+        if spec.shape != other.shape:
+            if (height, channels) == (width, other.shape[2]):
+                return f"Add --size {height} (size={height})."
+        elif spec.levels == 2 and channels == 1:
+            return "Add --binarize (binarize=True)."
+    elif spec.kind == other.kind and spec.kind in ("tokens", "audio"):
+        if spec.rate != other.rate:
+            return f"Add --rate {spec.rate} (rate={spec.rate})."
+        if spec.shape[0] != other.shape[0]:
+            return f"Add --length {spec.shape[0]} (length={spec.shape[0]})."
+        if spec.kind == "tokens" and not spec.names and spec.levels == 256:
+            return "Add --bytes (bytes=True)."
+        if spec.kind == "tokens":
+            return "Its characters are others. Use other data."
+    return "Use other data."
+
+
+def upgrade(options: dict, class_names=()) -> dict:
+    """Returns options of a model in their present form.
+
+    Cards and runs of schema 1 have the options shape, levels and num_classes instead of spec and
+    condition. Others are returned as they are.
 
     Args:
-      x: array, tensor or tf.TensorSpec; of the last only dtype and shape are checked.
-      name: name of the model, for the message.
-      shape: tuple or list of int; the shape of one example.
-      levels: number of levels.
-
-    Raises:
-      InputError: if the dtype is not a float, the shape is not [n, *shape], or a value is off the
-        grid of the levels.
+      options: dict, as in a card or in run.json.
+      class_names: names of the classes, if they have any.
     """
-    import tensorflow as tf
-
-    sizes = ", ".join(map(str, shape))
-    grid = {0: "", 2: ", 0 or 1"}.get(levels, f", multiples of 1/{levels - 1} from 0 to 1")
-    expected = f"{name} expects floats of shape (n, {sizes}){grid}."
-    dtype, received = tf.as_dtype(x.dtype), tuple(x.shape)
-    if dtype.is_bool:
-        advice = "Cast it: x.astype('float32')"
-        raise InputError(f"{expected} Received: bool of shape {received}. {advice}")
-    if not dtype.is_floating:
-        advice = {
-            0: "Cast it: x.astype('float32')",
-            2: "Binarize it, as by (x > 127).astype('float32')",
-            256: "Scale it: x.astype('float32') / 255",
-        }.get(levels, f"Scale it: x.astype('float32') / {levels - 1}")
-        raise InputError(f"{expected} Received: {dtype.name} of shape {received}. {advice}")
-    if len(received) != 1 + len(shape) or not all(
-        size in (None, side) for size, side in zip(received[1:], shape, strict=True)
-    ):
-        missing = (*received[1:], 1) == tuple(shape)
-        advice = "Add the axis of channels: x[..., None]" if missing else "Reshape or resize it"
-        raise InputError(f"{expected} Received: {dtype.name} of shape {received}. {advice}")
-    if isinstance(x, tf.TensorSpec):
-        return
-    if not len(x):
-        raise InputError(f"{expected} Received: no examples")
-    for first in range(0, len(x), CHUNK):
-        if not (off := float(off_grid(x[first : first + CHUNK], levels))) < TOLERANCE:
-            if off == float("inf"):
-                raise InputError(f"{expected} Received: a value that is not finite")
-            advice = "Binarize it, as by (x > 0.5).astype('float32')" if levels == 2 else "Round it"
-            raise InputError(f"{expected} Received: a value {off:.2g} levels off. {advice}")
-
-
-def check_labels(y, name: str, num_classes: int) -> None:
-    """Raises InputError if an array does not hold labels for a conditional model.
-
-    Args:
-      y: array, tensor, tf.TensorSpec or None; of a spec only dtype and shape are checked.
-      name: name of the model, for the message.
-      num_classes: int; number of labels.
-
-    Raises:
-      InputError: if y is not integers of shape [n] from 0 to num_classes - 1.
-    """
-    import tensorflow as tf
-
-    expected = f"{name} expects labels, integers of shape (n,) from 0 to {num_classes - 1}."
-    if y is None:
-        raise InputError(f"{expected} Received: no labels. Give them: fit(x, y)")
-    dtype, received = tf.as_dtype(y.dtype), tuple(y.shape)
-    if not dtype.is_integer or len(received) != 1:
-        advice = " Drop the second axis: y[:, 0]" if received[1:] == (1,) else ""
-        raise InputError(f"{expected} Received: {dtype.name} of shape {received}.{advice}")
-    if not isinstance(y, tf.TensorSpec):
-        least, most = int(min(y)), int(max(y))
-        if least < 0 or most >= num_classes:
-            raise InputError(f"{expected} Received: labels from {least} to {most}")
-
-
-def off_grid(x, levels: int):
-    """Returns the largest distance of values from the grid i / (levels - 1), in levels.
-
-    Args:
-      x: float32 array or tensor of any shape, not empty.
-      levels: number of levels; 0 has no grid.
-
-    Returns:
-      float32 [] tensor; 0 where levels is 0, infinite if a value is NaN.
-    """
-    import tensorflow as tf
-
-    if not levels:
-        return tf.zeros([])
-    position = tf.cast(x, tf.float32) * (levels - 1)
-    distance = tf.abs(position - tf.clip_by_value(tf.round(position), 0, levels - 1))
-    return tf.reduce_max(tf.where(tf.math.is_nan(distance), float("inf"), distance))
+    if "shape" not in options or "spec" in options:
+        return options
+    options = dict(options)
+    spec = Spec(options.pop("shape"), options.pop("levels"))
+    upgraded = {"spec": spec.to_json()}
+    if "num_classes" in options:
+        classes = options.pop("num_classes")
+        label = Spec((), classes, "label", class_names) if classes else None
+        upgraded["condition"] = label and label.to_json()
+    return upgraded | options
