@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.toys import Duel, Pixels
+from support.toys import Duel, Pixels, make
 
 import zoo
 from zoo.errors import InputError
@@ -58,7 +58,7 @@ def recurrence(table, x):
 
 def fitted(**settings):
     keras.utils.set_random_seed(1)
-    model = Averaged(SHAPE)
+    model = make(Averaged, SHAPE)
     model.compile()
     table, x = model.table.numpy(), images()
     history = model.fit(x, batch_size=BATCH, shuffle=False, verbose=0, **settings).history
@@ -84,7 +84,7 @@ def test_training_measures_the_moved_weights_and_everything_else_the_average(tra
     expected = nats(average, x)
     assert history["val_loss"][0] == pytest.approx(expected, rel=1e-5)
     assert model.evaluate(x, verbose=0) == pytest.approx(expected, rel=1e-5)
-    assert -np.mean(model.log_prob(x, None)) == pytest.approx(expected, rel=1e-5)
+    assert -np.mean(model.log_prob(x, 0)) == pytest.approx(expected, rel=1e-5)
     seed = tf.constant([1, 2])
     u = zoo.random.uniform(seed, 0, 50, SHAPE)
     np.testing.assert_array_equal(model.sample(50, seed), u < 1 / (1 + np.exp(-average)))
@@ -92,7 +92,7 @@ def test_training_measures_the_moved_weights_and_everything_else_the_average(tra
 
 def test_the_same_under_xla():
     keras.utils.set_random_seed(1)
-    model = Averaged(SHAPE)
+    model = make(Averaged, SHAPE)
     model.compile()
     model.jit_compile = True
     table, x = model.table.numpy(), images()
@@ -105,11 +105,11 @@ def test_the_same_under_xla():
 def test_the_moved_weights_are_no_weights_of_the_model(trained):
     model, *_ = trained
     assert [w.name for w in model.trainable_weights] == ["table"]
-    assert len(model.get_weights()) == len(Pixels(SHAPE).get_weights())
+    assert len(model.get_weights()) == len(make(Pixels, SHAPE).get_weights())
 
 
 def test_without_an_average_there_is_one_set_of_weights():
-    model = Pixels(SHAPE)
+    model = make(Pixels, SHAPE)
     model.compile()
     assert not model.moved_weights
     before = model.table.numpy()
@@ -131,7 +131,7 @@ def test_an_export_holds_the_average_alone(trained, tmp_path):
 def test_a_checkpoint_restores_the_moved_weights(trained, tmp_path):
     model, *_ = trained
     path = checkpoints.trackable(model).write(str(tmp_path / "variables"))
-    again = Averaged(SHAPE)
+    again = make(Averaged, SHAPE)
     again.compile()
     checkpoints.trackable(again).read(path).assert_consumed()
     np.testing.assert_array_equal(again.moved_weights[0], model.moved_weights[0])
@@ -141,7 +141,7 @@ def test_a_checkpoint_restores_the_moved_weights(trained, tmp_path):
 def test_an_option_that_a_recipe_cannot_hold_is_refused_by_name():
     message = "learning_rate must be JSON-serializable. Received: learning_rate=<ufunc"
     with pytest.raises(ValueError, match=message):
-        Pixels((8, 8, 1), learning_rate=np.tanh)
+        make(Pixels, (8, 8, 1), learning_rate=np.tanh)
 
 
 TINY = {
@@ -158,7 +158,7 @@ each_model = pytest.mark.parametrize("cls", TINY, ids=lambda cls: cls.__name__)
 
 def create(cls, num_classes=0, levels=2):
     keras.utils.set_random_seed(1)
-    return cls((8, 8, 1), levels, num_classes, **TINY[cls])
+    return make(cls, (8, 8, 1), levels, num_classes, **TINY[cls])
 
 
 def examples(n=40):
@@ -234,7 +234,7 @@ def test_fit_on_arrays_with_callbacks_then_save_and_load(cls, num_classes, tmp_p
 @pytest.mark.parametrize("cls", [Averaged, Duel])
 def test_a_loaded_model_continues_as_the_saved_one(cls, tmp_path):
     keras.utils.set_random_seed(1)
-    model, x = cls(SHAPE), images()
+    model, x = make(cls, SHAPE), images()
     model.compile()
     model.fit(x, batch_size=BATCH, shuffle=False, verbose=0)
     model.save(tmp_path / "model.keras")
@@ -266,8 +266,8 @@ def test_a_fresh_process_loads_a_file_once_the_class_is_imported(tmp_path):
 
 @saves
 def test_weights_without_moved_ones_are_refused_where_there_is_an_average(tmp_path):
-    Averaged(SHAPE).save_weights(tmp_path / "plain.weights.h5")
-    model = Averaged(SHAPE)
+    make(Averaged, SHAPE).save_weights(tmp_path / "plain.weights.h5")
+    model = make(Averaged, SHAPE)
     model.compile()
     with pytest.raises(ValueError, match="Load it first, then call compile"):
         model.load_weights(tmp_path / "plain.weights.h5")
@@ -332,7 +332,7 @@ def test_fit_on_a_split_is_its_stream_and_goes_on_where_it_stopped(splits, num_c
         assert "val_generator_loss" in history
     steps = 2 * (len(train) // 16)
     assert int(model.step) == steps
-    stream = train.stream(16, seed=0, labels=num_classes > 0)
+    stream = train.stream(16, seed=0, condition=num_classes > 0)
     twin.fit(stream, steps_per_epoch=steps, verbose=0)
     for value, again in zip(model.weights, twin.weights, strict=True):
         np.testing.assert_array_equal(value, again)
@@ -349,7 +349,9 @@ def test_all_splits_are_those_to_train_on_and_to_validate_with(splits):
 def test_a_split_that_does_not_fit_is_refused(splits):
     model = create(GAN)
     model.compile()
-    with pytest.raises(InputError, match=r"levels\. Received: digits with 256 levels"):
+    with pytest.raises(
+        InputError, match=r"and 2 levels\. Received: digits with .* 256 levels\. Add --binarize"
+    ):
         model.fit(splits[0])
 
 
@@ -362,7 +364,7 @@ def test_a_split_that_does_not_fit_is_refused(splits):
         (
             2,
             lambda x: x[..., 0],
-            r"\(n, 8, 8, 1\).*float32 of shape \(40, 8, 8\).*axis of channels",
+            r"\(n, 8, 8, 1\).*float32 of shape \(40, 8, 8\).*Add the last axis",
         ),
         (2, lambda x: x[:, :7], r"Received: float32 of shape \(40, 7, 8, 1\)"),
         (2, lambda x: 0.5 * x, r"0 or 1\. Received: a value 0\.5 levels off\. Binarize it"),
@@ -386,7 +388,7 @@ def test_batches_off_the_grid_are_refused_in_one_sentence():
     data = tf.data.Dataset.from_tensor_slices(0.5 * x).batch(10)
     with pytest.raises(
         InputError,
-        match=r"^Data must be one of 2 values .*Binarize it, or train with levels=256\.$",
+        match=r"^Data must be one of 2 values .*Binarize it, or train with 256 levels\.$",
     ):
         model.fit(data, verbose=0)
     with pytest.raises(InputError, match=r"Received: uint8"):
@@ -396,10 +398,10 @@ def test_batches_off_the_grid_are_refused_in_one_sentence():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (None, r"no labels\. Give them: fit\(x, y\)"),
+        (None, "no labels. Give one for each example"),
         (np.eye(3)[np.arange(40) % 3], r"float64 of shape \(40, 3\)"),
-        (np.arange(40)[:, None] % 3, r"shape \(40, 1\)\. Drop the second axis"),
-        (np.arange(40) % 4, "labels from 0 to 3"),
+        (np.arange(40)[:, None] % 3, r"shape \(40, 1\)\. Drop the last axis"),
+        (np.arange(40) % 4, "values from 0 to 3"),
     ],
     ids=["none", "one-hot", "two axes", "too large"],
 )
@@ -422,7 +424,7 @@ def test_a_live_model_takes_what_a_saved_model_takes_and_gives_the_same(tmp_path
     model.export(tmp_path / "model")
     loaded = zoo.load(tmp_path / "model")
     np.testing.assert_array_equal(
-        model.sample(np.int64(4), seed=0, labels=y), loaded.sample(4, seed=0, labels=y)
+        model.sample(np.int64(4), seed=0, condition=y), loaded.sample(4, seed=0, condition=y)
     )
     calls = {
         "sample": dict(num_samples=4, seed=np.int32(7), first=np.int64(2)),
@@ -433,7 +435,7 @@ def test_a_live_model_takes_what_a_saved_model_takes_and_gives_the_same(tmp_path
     }
     for name, arguments in calls.items():
         live, saved = (
-            np.asarray(getattr(each, name)(**arguments, labels=y.astype(np.uint8)))
+            np.asarray(getattr(each, name)(**arguments, condition=y.astype(np.uint8)))
             for each in (model, loaded)
         )
         assert live.dtype == np.float32
@@ -451,23 +453,74 @@ def test_a_live_completion_takes_arrays():
 @pytest.mark.parametrize("seed", [2**32, "1", [1, 2, 3], 0.5])
 def test_a_bad_seed_is_refused_by_a_live_model(seed):
     with pytest.raises(InputError, match="Expected a seed"):
-        Pixels(SHAPE).sample(1, seed)
+        make(Pixels, SHAPE).sample(1, seed)
 
 
-def test_labels_of_a_live_model_are_integers():
-    with pytest.raises(InputError, match="Expected labels of integers"):
-        Pixels(SHAPE, num_classes=2).sample(1, 0, [0.5])
+X = np.zeros((2, *SHAPE), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("sample", (-1, 0, []), "num_samples must not be negative. Received: num_samples=-1"),
+        ("sample", (2.5, 0, [0, 1]), "Expected num_samples to be int32 of shape .*Received: 2.5"),
+        ("sample", (2, 0, [0, 1], 2**40), "Expected first to be int32"),
+        ("sample", (2, None, [0, 1]), "Expected a seed.*Received: None"),
+        ("sample", (2, 0, [0, 1], -1), "first must not be negative. Received: first=-1"),
+        ("sample", (2, 0), "Received: no labels. Give one for each example"),
+        ("sample", (2, 0, 1), "Received: int. Give an array"),
+        ("sample", (2, 0, [0.5, 1]), "labels, integers .* from 0 to 1. Received: float64"),
+        ("sample", (2, 0, [0, 2]), "Received: values from 0 to 2"),
+        ("sample", (2, 0, [0]), "equal numbers of examples. Received: .*2.*1"),
+        ("log_prob", (X[..., 0], 0, [0, 1]), "Expected x to be float32.*Received: shape"),
+        ("log_prob", (X + 0.5, 0, [0, 1]), "Data must be one of 2 values from 0 to 1"),
+        ("log_prob", (X, 0, [0]), "equal numbers of examples"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["live", "saved"])
+def test_bad_arguments_are_refused_in_one_sentence(pixels, kind, name, arguments, message):
+    with pytest.raises(InputError, match=message) as caught:
+        getattr(pixels[kind], name)(*arguments)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def pixels(tmp_path_factory):
+    model = make(Pixels, SHAPE, num_classes=2)
+    folder = tmp_path_factory.mktemp("pixels") / "exported"
+    return {"live": model, "saved": zoo.load(zoo.export(model, folder))}
+
+
+@pytest.mark.parametrize("data", [None, "mnist", [1, 2], np.zeros((4, *SHAPE), np.uint8)])
+@pytest.mark.parametrize("method", ["fit", "evaluate"])
+def test_what_is_no_data_is_refused_in_one_sentence(method, data):
+    model = make(Pixels, SHAPE)
+    model.compile()
+    with pytest.raises(InputError, match=r"Received: (none|'mnist'|list|uint8)") as caught:
+        getattr(model, method)(data, verbose=0)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_evaluate_takes_arrays_and_splits(splits, labelled):
+    model = create(GAN, num_classes=3 * labelled, levels=256)
+    model.compile()
+    x, y = splits.test.take(10, labelled)
+    arrays = model.evaluate(x, y, verbose=0, return_dict=True, batch_size=len(x))
+    split = model.evaluate(splits.test, verbose=0, return_dict=True)
+    assert arrays.keys() == split.keys()
+    assert arrays["generator_loss"] > 0
 
 
 def test_within_graphs_arguments_are_left_as_they_are():
     seen = []
 
     class Watched(Pixels):
-        def sample(self, num_samples, seed, labels=None, first=0):
+        def sample(self, num_samples, seed, condition=None, first=0):
             seen.append((num_samples, seed, first))
-            return super().sample(num_samples, seed, labels, first)
+            return super().sample(num_samples, seed, condition, first)
 
-    model = Watched(SHAPE)
+    model = make(Watched, SHAPE)
     arguments = (tf.constant(2), tf.constant([1, 2]), None, tf.constant(3))
 
     @tf.function(autograph=False)
@@ -482,7 +535,7 @@ def test_within_graphs_arguments_are_left_as_they_are():
 
 @pytest.mark.parametrize("fmt", ["tf_saved_model"])
 def test_an_export_of_keras_is_a_saved_model_of_zoo(tmp_path, fmt):
-    model = Duel(SHAPE)
+    model = make(Duel, SHAPE)
     model.export(tmp_path / "model", format=fmt)
     signatures = tf.saved_model.load(tmp_path / "model").signatures
     drawn = signatures["sample"](
@@ -503,9 +556,9 @@ def test_the_table_binds_calls_as_the_methods_do(name):
     endpoint = ENDPOINTS[name]
     values = [*range(len(endpoint.arguments))]
     assert [*endpoint.bind(*values).items()] == [*zip(endpoint.arguments, values, strict=True)]
-    required = {k: 1 for k in endpoint.arguments if k not in ("labels", "first")}
+    required = {k: 1 for k in endpoint.arguments if k not in ("condition", "first")}
     assert endpoint.bind(**required) == {
-        k: {"labels": None, "first": 0}.get(k, 1) for k in endpoint.arguments
+        k: {"condition": None, "first": 0}.get(k, 1) for k in endpoint.arguments
     }
     with pytest.raises(TypeError, match="missing"):
         endpoint.bind()

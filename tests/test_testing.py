@@ -7,14 +7,18 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.toys import Duel, Pixels
+from support.toys import Duel, Pixels, Shadow, Sound, Swap
 
 import zoo
 from zoo.model import GenerativeModel
-from zoo.testing import CHECKS, ConformanceError, Subject, subjects
+from zoo.spec import Spec
+from zoo.testing import CHECKS, KINDS, ConformanceError, Subject, subjects
 
 test_pixels = zoo.testing.conformance(Pixels)
 test_duel = zoo.testing.conformance(Duel)
+test_sound = zoo.testing.conformance(Sound)
+test_shadow = zoo.testing.conformance(Shadow)
+test_swap = zoo.testing.conformance(Swap)
 
 
 class NoRecipe(Pixels):
@@ -29,19 +33,19 @@ class Weightless(Pixels):
 class CannotSample(GenerativeModel):
     recipe = Pixels.recipe
 
-    def __init__(self, shape: tuple[int, int, int], levels: int = 2):
-        super().__init__(shape, levels)
-        self.add_weight(shape=shape)
+    def __init__(self, spec: Spec):
+        super().__init__(spec)
+        self.add_weight(shape=spec.shape)
         self.build()
 
 
 class Unbuilt(CannotSample):
-    def __init__(self, shape: tuple[int, int, int], levels: int = 2):
-        GenerativeModel.__init__(self, shape, levels)
+    def __init__(self, spec: Spec):
+        GenerativeModel.__init__(self, spec)
 
 
 class Aimless(CannotSample):
-    def sample(self, num_samples, seed, labels=None, first=0):
+    def sample(self, num_samples, seed, condition=None, first=0):
         return tf.zeros([num_samples, *self.shape])
 
 
@@ -49,18 +53,23 @@ class WithoutOptimizer(Aimless):
     compute_loss = Pixels.compute_loss
 
 
+class TakesTheNameOfAnArgument(Pixels):
+    def __init__(self, spec: Spec, epochs: int = 3):
+        super().__init__(spec)
+
+
 class ScoresInWords(Pixels):
     log_prob_kind = "roughly"
 
 
 class DecodesAlone(Pixels):
-    def decode(self, z, labels=None):
+    def decode(self, z, condition=None):
         return z
 
 
 class LosesItsConfig(Pixels):
     def get_config(self):
-        return {**super().get_config(), "shape": (4, 4, 1)}
+        return {**super().get_config(), "spec": Spec((4, 4, 1), levels=2).to_json()}
 
 
 class SharesAnInitializer(Pixels):
@@ -75,8 +84,10 @@ class DeadWeight(Pixels):
     def build(self, input_shape=None):
         self.dead = self.add_weight(shape=(2,), name="dead")
 
-    def compute_loss(self, x, y, seed, first, training=False):
-        return super().compute_loss(x, y, seed, first, training) + 0.0 * tf.reduce_sum(self.dead)
+    def compute_loss(self, x, condition, seed, first, training=False):
+        return super().compute_loss(x, condition, seed, first, training) + 0.0 * tf.reduce_sum(
+            self.dead
+        )
 
 
 class ForgetsTheStep(Duel):
@@ -85,17 +96,17 @@ class ForgetsTheStep(Duel):
 
 
 class ClimbsTheLoss(Pixels):
-    def compute_loss(self, x, y, seed, first, training=False):
-        loss = super().compute_loss(x, y, seed, first, training)
+    def compute_loss(self, x, condition, seed, first, training=False):
+        loss = super().compute_loss(x, condition, seed, first, training)
         return 2.0 * tf.stop_gradient(loss) - loss
 
 
 class PrefersNoise(Pixels):
-    def log_prob(self, x, seed, labels=None, first=0):
-        return -super().log_prob(x, seed, labels, first)
+    def log_prob(self, x, seed, condition=None, first=0):
+        return -super().log_prob(x, seed, condition, first)
 
-    def compute_loss(self, x, y, seed, first, training=False):
-        return tf.reduce_mean(self.log_prob(x, seed, y, first))
+    def compute_loss(self, x, condition, seed, first, training=False):
+        return tf.reduce_mean(self.log_prob(x, seed, condition, first))
 
 
 class SamplesFleeTheData(Duel):
@@ -105,29 +116,31 @@ class SamplesFleeTheData(Duel):
 
 
 class NotFinite(Pixels):
-    def compute_loss(self, x, y, seed, first, training=False):
+    def compute_loss(self, x, condition, seed, first, training=False):
         late = tf.where(self.step > 100, np.nan, 1.0)
-        return super().compute_loss(x, y, seed, first, training) * late
+        return super().compute_loss(x, condition, seed, first, training) * late
 
 
 class GreySamples(Pixels):
-    def sample(self, num_samples, seed, labels=None, first=0):
-        return super().sample(num_samples, seed, labels, first) * 0.9
+    def sample(self, num_samples, seed, condition=None, first=0):
+        return super().sample(num_samples, seed, condition, first) * 0.9
 
 
 class IgnoresTheSeed(Pixels):
-    def sample(self, num_samples, seed, labels=None, first=0):
-        return super().sample(num_samples, tf.constant([0, 0]), labels, first)
+    def sample(self, num_samples, seed, condition=None, first=0):
+        return super().sample(num_samples, tf.constant([0, 0]), condition, first)
 
 
 class StatefulSamples(Pixels):
-    def sample(self, num_samples, seed, labels=None, first=0):
-        return super().sample(num_samples, tf.random.uniform([2], 0, 99, tf.int32), labels, first)
+    def sample(self, num_samples, seed, condition=None, first=0):
+        return super().sample(
+            num_samples, tf.random.uniform([2], 0, 99, tf.int32), condition, first
+        )
 
 
 class SamplesByBatch(Pixels):
-    def sample(self, num_samples, seed, labels=None, first=0):
-        return super().sample(num_samples, seed, labels, 0)
+    def sample(self, num_samples, seed, condition=None, first=0):
+        return super().sample(num_samples, seed, condition, 0)
 
 
 class IgnoresLabels(Pixels):
@@ -136,7 +149,7 @@ class IgnoresLabels(Pixels):
 
 
 class ScoresAnyLabel(Pixels):
-    def log_prob(self, x, seed, labels=None, first=0):
+    def log_prob(self, x, seed, condition=None, first=0):
         return super().log_prob(x, seed, None, first)
 
 
@@ -146,15 +159,15 @@ class DropsLabels(Pixels):
 
 
 class SamplesOneLabel(Pixels):
-    def sample(self, num_samples, seed, labels=None, first=0):
-        if labels is not None:
-            labels = tf.zeros_like(labels)
-        return super().sample(num_samples, seed, labels, first)
+    def sample(self, num_samples, seed, condition=None, first=0):
+        if condition is not None:
+            condition = tf.zeros_like(condition)
+        return super().sample(num_samples, seed, condition, first)
 
 
 class ScoresOneLabel(Pixels):
-    def log_prob(self, x, seed, labels=None, first=0):
-        return super().log_prob(x, seed, tf.zeros_like(labels), first)
+    def log_prob(self, x, seed, condition=None, first=0):
+        return super().log_prob(x, seed, tf.zeros_like(condition), first)
 
 
 class TracesEveryStep(Pixels):
@@ -191,25 +204,25 @@ class SavesNoStep(Pixels):
 
 
 class OrderInTheBatch(Pixels):
-    def log_prob(self, x, seed, labels=None, first=0):
-        value = super().log_prob(x, seed, labels, first)
+    def log_prob(self, x, seed, condition=None, first=0):
+        value = super().log_prob(x, seed, condition, first)
         return value - tf.cast(first + tf.range(tf.shape(x)[0]), tf.float32)
 
 
 class NoisyExactLogProb(Pixels):
-    def log_prob(self, x, seed, labels=None, first=0):
-        value = super().log_prob(x, seed, labels, first)
+    def log_prob(self, x, seed, condition=None, first=0):
+        value = super().log_prob(x, seed, condition, first)
         return value + zoo.random.normal(seed, 0, 1, ())
 
 
 class SurerThanSure(Pixels):
-    def log_prob(self, x, seed, labels=None, first=0):
-        return super().log_prob(x, seed, labels, first) + 64.0
+    def log_prob(self, x, seed, condition=None, first=0):
+        return super().log_prob(x, seed, condition, first) + 64.0
 
 
 class StatefulLogProb(Pixels):
-    def log_prob(self, x, seed, labels=None, first=0):
-        return super().log_prob(x, seed, labels, first) + tf.random.normal([tf.shape(x)[0]])
+    def log_prob(self, x, seed, condition=None, first=0):
+        return super().log_prob(x, seed, condition, first) + tf.random.normal([tf.shape(x)[0]])
 
 
 class TakesGrey(Pixels):
@@ -218,10 +231,10 @@ class TakesGrey(Pixels):
 
 
 class BlursOutside(Pixels):
-    def encode(self, x, labels=None):
+    def encode(self, x, condition=None):
         return self.on_grid(x)
 
-    def decode(self, z, labels=None):
+    def decode(self, z, condition=None):
         return 2.0 * z
 
 
@@ -231,24 +244,24 @@ class ForgetsOnResume(Pixels):
     def build(self, input_shape=None):
         self.hidden = [tf.Variable(0.0)]
 
-    def compute_loss(self, x, y, seed, first, training=False):
+    def compute_loss(self, x, condition, seed, first, training=False):
         self.hidden[0].assign_add(0.1)
-        return super().compute_loss(x, y, seed, first, training) * self.hidden[0]
+        return super().compute_loss(x, condition, seed, first, training) * self.hidden[0]
 
 
 class StatefulTraining(Pixels):
     def build(self, input_shape=None):
         self.dropout = keras.layers.Dropout(0.5, seed=1)
 
-    def compute_loss(self, x, y, seed, first, training=False):
+    def compute_loss(self, x, condition, seed, first, training=False):
         kept = self.dropout(tf.ones_like(x), training=True)
-        logits = self.logits(y, tf.shape(x)[0])
+        logits = self.logits(condition, tf.shape(x)[0])
         return tf.reduce_mean(kept * tf.nn.sigmoid_cross_entropy_with_logits(x, logits))
 
 
 class NeedsPython(Pixels):
-    def sample(self, num_samples, seed, labels=None, first=0):
-        drawn = super().sample(num_samples, seed, labels, first)
+    def sample(self, num_samples, seed, condition=None, first=0):
+        drawn = super().sample(num_samples, seed, condition, first)
         shape = drawn.shape
         drawn = tf.numpy_function(lambda x: x, [drawn], tf.float32)
         return tf.ensure_shape(drawn, shape)
@@ -264,6 +277,7 @@ BROKEN = {
         "contract",
         "has a method `compile(optimizer=None, total_steps=None, **kwargs)`",
     ),
+    TakesTheNameOfAnArgument: ("contract", "epochs are arguments of zoo.train"),
     ScoresInWords: ("contract", "log_prob_kind must be one of"),
     DecodesAlone: ("contract", "decode needs encode"),
     LosesItsConfig: ("config_round_trip", "have other shapes"),
@@ -278,11 +292,11 @@ BROKEN = {
     IgnoresTheSeed: ("same_seed_same_sample", "another seed gave the same sample"),
     StatefulSamples: ("same_seed_same_sample", "the same seed gave another sample"),
     SamplesByBatch: ("sample_is_independent_of_batch", "in a batch of another size"),
-    IgnoresLabels: ("labels", "sample(labels=[0, 0, …]) must raise"),
-    ScoresAnyLabel: ("labels", "log_prob(labels=[0, 0, …]) must raise"),
-    DropsLabels: ("labels_matter", "gave the same samples"),
-    SamplesOneLabel: ("labels_matter", "gave the same samples"),
-    ScoresOneLabel: ("labels_matter", "under its own labels"),
+    IgnoresLabels: ("condition", "sample(condition=[0, 0, …]) must raise"),
+    ScoresAnyLabel: ("condition", "log_prob(condition=[0, 0, …]) must raise"),
+    DropsLabels: ("condition_matters", "gave the same samples"),
+    SamplesOneLabel: ("condition_matters", "gave the same samples"),
+    ScoresOneLabel: ("condition_matters", "under its own conditions"),
     TracesEveryStep: ("short_batch_and_traces", "traced train_step"),
     ChoosesTheOptimizer: ("plain_keras", "compile(optimizer=…) did not use the optimizer"),
     CompilesByStepsAlone: ("plain_keras", "compile(optimizer=…) raised TypeError"),
@@ -304,7 +318,7 @@ BROKEN = {
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda cls: cls.__name__)
 def test_broken_model_fails_the_check_meant_for_it(broken):
     check, message = BROKEN[broken]
-    subject = Subject(broken, "conditional" if check == "labels_matter" else "binary")
+    subject = Subject(broken, "conditional" if check == "condition_matters" else "binary")
     subject.is_last = True
     assert check in subject.checks()
     with pytest.raises(ConformanceError, match=re.escape(message)):
@@ -322,7 +336,7 @@ def test_what_is_no_model_fails():
 
 def test_a_model_that_takes_no_data_fails():
     class Nothing(GenerativeModel):
-        def __init__(self, shape: tuple[int, int, int], levels: int = 2):
+        def __init__(self, spec: Spec):
             raise ValueError("nothing is good enough")
 
     with pytest.raises(ConformanceError, match="takes none"):
@@ -335,7 +349,7 @@ def test_kinds_and_checks_apply_by_what_the_model_can_do():
     assert "log_prob" in found["binary"].checks()
     assert "latents" not in found["binary"].checks()
     assert "samples_approach_data" not in found["binary"].checks()
-    assert "labels_matter" not in found["binary"].checks()
+    assert "condition_matters" not in found["binary"].checks()
     assert "resume_is_bit_equal" not in found["binary"].checks()
     assert "resume_is_bit_equal" in found["conditional"].checks()
     assert [subject.kind for subject in subjects(Duel) if not subject.refusal] == ["binary"]
@@ -355,7 +369,8 @@ def test_known_failures_are_strict_and_named_as_tests_are():
 
 def test_what_a_model_refuses_is_skipped_with_its_reason():
     skipped = marks(Duel)
-    assert [*skipped] == ["8-bit", "colour", "conditional"]
+    others = {*KINDS} - {"binary"}
+    assert {*skipped} == others
     assert {mark.name for (mark,) in skipped.values()} == {"skip"}
     assert "Duel is for binary images" in skipped["8-bit"][0].kwargs["reason"]
 
@@ -367,5 +382,5 @@ def marks(cls, known_failures=None):
 
 
 def test_what_comes_from_the_data_is_no_option():
-    with pytest.raises(ConformanceError, match="levels come from the data"):
-        zoo.testing.conformance(Pixels, levels=256)
+    with pytest.raises(ConformanceError, match="spec come from the data"):
+        zoo.testing.conformance(Pixels, spec=Spec((8, 8, 1)))

@@ -30,17 +30,21 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` do
     from zoo.exports.saved_model import load
     from zoo.model import GenerativeModel
     from zoo.registry import create, list_models
+    from zoo.registry.options import Pretrained
     from zoo.runs.folder import Run
     from zoo.runs.restore import restore
     from zoo.runs.training import resume, train
+    from zoo.spec import Spec
 
     __version__: str
 
-API_VERSION = 1
+API_VERSION = 2
 
 _HOME = {
     "GenerativeModel": "zoo.model",
+    "Pretrained": "zoo.registry.options",
     "Run": "zoo.runs.folder",
+    "Spec": "zoo.spec",
     "Splits": "zoo.datasets",
     "compare": "zoo.evaluation.comparison",
     "create": "zoo.registry",

@@ -45,9 +45,8 @@ class AdversarialModel(GenerativeModel):
     2013). What samples, and is exported, is the moving average of G's weights.
 
     Args:
-      shape: (height, width, channels) of an image.
-      levels: int, at least 2.
-      num_classes: int; number of labels the model is conditional on; 0 is unconditional.
+      spec: Spec of an image.
+      condition: Spec of the label that the model is conditional on; None is unconditional.
       latent_dim: int; dimensions of z.
       learning_rate: float; of Adam, for both networks, in the beginning.
 
@@ -55,9 +54,8 @@ class AdversarialModel(GenerativeModel):
       ValueError: if an argument is invalid.
     """
 
-    def __init__(self, shape, levels, num_classes, latent_dim, learning_rate):
-        super().__init__(shape, levels, num_classes)
-        self.require_images()
+    def __init__(self, spec, condition, latent_dim, learning_rate):
+        super().__init__(spec, condition)
         self.require(latent_dim >= 1, "latent_dim must be positive.", latent_dim=latent_dim)
         self.require_learning_rate(learning_rate)
         self.latent_dim, self.learning_rate = latent_dim, learning_rate
@@ -115,11 +113,11 @@ class AdversarialModel(GenerativeModel):
 
     def train_step(self, data):
         """Moves both networks once."""
-        x, y = self.unpack(data)
+        x, condition = self.unpack(data)
         n = tf.shape(x)[0]
         seed, first = self.next_step(n)
         with self.training_weights():
-            label = self.one_hot(y, n)
+            label = self.one_hot(condition, n)
             with tf.GradientTape() as generating:
                 fakes = self.fakes(zoo.random.fold_in(seed, 0), first, label, training=True)
             at_fakes = self.train_discriminator(x, fakes, label, zoo.random.fold_in(seed, 1), first)
@@ -150,24 +148,24 @@ class AdversarialModel(GenerativeModel):
 
     def test_step(self, data):
         """Measures the losses with the same noise for every batch and at every time."""
-        x, y = self.unpack(data)
-        label, seed = self.one_hot(y, tf.shape(x)[0]), self.step_seed(0)
+        x, condition = self.unpack(data)
+        label, seed = self.one_hot(condition, tf.shape(x)[0]), self.step_seed(0)
         self.measure(*self.logits(x, self.fakes(seed, 0, label), label))
         return self.get_metrics_result()
 
-    def sample(self, num_samples, seed, labels=None, first=0):
+    def sample(self, num_samples, seed, condition=None, first=0):
         """Draws images: G of normal z.
 
         Args:
           num_samples: int32 [].
           seed: int32 [2]; image k depends on (seed, first + k) alone.
-          labels: int32 [num_samples], or None where the model is unconditional.
+          condition: int32 [n], labels; or None where the model is unconditional.
           first: int32 []; index of the first image, to draw many in parts.
 
         Returns:
           float32 [num_samples, height, width, channels], in [0, 1] on the grid of the levels.
         """
-        return self.fakes(seed, first, self.one_hot(labels, num_samples))
+        return self.fakes(seed, first, self.one_hot(condition, num_samples))
 
     def diagnose(self, log):
         """Says that the discriminator has won: it is sure, and the generator does not catch up.

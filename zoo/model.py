@@ -6,6 +6,7 @@ import functools
 import inspect
 import json
 import operator
+import reprlib
 
 import keras
 import numpy as np
@@ -13,8 +14,8 @@ import tensorflow as tf
 
 import zoo.random
 from zoo.errors import InputError
-from zoo.sampling import as_seed
-from zoo.spec import TOLERANCE, check_examples, check_fit, check_labels, off_grid
+from zoo.random import as_seed
+from zoo.spec import TOLERANCE, Spec, check_fit
 
 __all__ = [
     "CAPABILITIES",
@@ -23,7 +24,7 @@ __all__ = [
     "RECIPE",
     "Endpoint",
     "GenerativeModel",
-    "assertion",
+    "assertions_as_input_errors",
 ]
 
 
@@ -33,8 +34,8 @@ class Endpoint:
 
     Args:
       arguments: names of the arguments, in order.
-      output: what it returns: "x", data drawn at random on the grid of the levels; "mean", the
-        mean of x; "z", latents; or "log_prob".
+      output: what it returns: "x", examples drawn at random; "mean", the mean of x; "z", latents;
+        or "log_prob".
     """
 
     arguments: tuple[str, ...]
@@ -44,11 +45,6 @@ class Endpoint:
     def draws(self):
         """Whether the output is rounded random data, in which a last bit can flip a value."""
         return self.output == "x"
-
-    @property
-    def batched(self):
-        """The arguments with one entry per example, besides labels."""
-        return tuple(name for name in self.arguments if name in ("x", "mask", "z"))
 
     def bind(self, *values, **named):
         """Returns {argument: value} of a call, in order, with the defaults of what is missing.
@@ -64,17 +60,102 @@ class Endpoint:
         bound.apply_defaults()
         return dict(bound.arguments)
 
+    def specs(self, spec, condition=None, latents=None):
+        """Returns {argument: tf.TensorSpec} of a call, in order.
+
+        Args:
+          spec: Spec of the examples.
+          condition: Spec of what the model is conditional on, or None: there is no such argument.
+          latents: tf.TensorSpec of z, where z is an argument.
+        """
+        specs = {
+            "num_samples": tf.TensorSpec([], tf.int32, "num_samples"),
+            "x": spec.tensor_spec("x"),
+            "mask": tf.TensorSpec([None, *spec.shape], tf.float32, "mask"),
+            "z": latents,
+            "seed": tf.TensorSpec([2], tf.int32, "seed"),
+            "condition": condition and condition.tensor_spec("condition"),
+            "first": tf.TensorSpec([], tf.int32, "first"),
+        }
+        return {name: specs[name] for name in self.arguments if specs[name] is not None}
+
+    def check(self, values, owner, spec, condition=None, latents=None):
+        """Returns {argument: tensor} of a call outside of graphs.
+
+        Args:
+          values: dict, as of `bind`; numbers, arrays or tensors. A seed may be one int.
+          owner: name of the model, for messages.
+          spec: as of `specs`.
+          condition: as of `specs`.
+          latents: as of `specs`; None takes z of any shape.
+
+        Raises:
+          InputError: if a value has another type or shape, a number is negative, or the arguments
+            are of different numbers of examples.
+        """
+        values, given = dict(values), values.get("condition")
+        if condition is None and given is not None:
+            raise InputError(
+                f"{owner} is not conditional, so takes no condition. Received:"
+                f" condition={reprlib.repr(given)}"
+            )
+        if "seed" in values:
+            values["seed"] = as_seed(values["seed"])
+        specs = self.specs(spec, condition, latents or tf.TensorSpec(None, tf.float32, "z"))
+        counts, tensors = {}, {}
+        for name, tensor_spec in specs.items():
+            if name == "condition":
+                tensors[name] = _as_condition(given, condition, owner)
+            else:
+                tensors[name] = _as_tensor(values[name], tensor_spec)
+            if name in ("num_samples", "x", "mask", "z", "condition"):
+                counts[name] = int(tensors[name]) if name == "num_samples" else len(tensors[name])
+        for name in ("num_samples", "first"):
+            if name in tensors and tensors[name] < 0:
+                raise InputError(f"{name} must not be negative. Received: {name}={values[name]}")
+        if len({*counts.values()}) > 1:
+            raise InputError(f"Expected equal numbers of examples. Received: {counts}")
+        return tensors
+
+
+def _as_tensor(value, spec):
+    """Makes a tensor of an argument; it must be of the dtype and shape of its spec."""
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
+        if spec.shape.rank == 0:
+            return tf.constant(np.int32(operator.index(value)))  # raises OverflowError
+        tensor = tf.convert_to_tensor(value)
+        dtype = tensor.dtype
+        if dtype.is_integer or (spec.dtype.is_floating and (dtype.is_floating or dtype.is_bool)):
+            tensor = tf.cast(tensor, spec.dtype)
+        if spec.is_compatible_with(tensor):
+            return tensor
+    is_array = getattr(value, "shape", ()) != ()
+    received = f"shape {tuple(value.shape)}" if is_array else reprlib.repr(value)
+    raise InputError(
+        f"Expected {spec.name} to be {spec.dtype.name} of shape {spec.shape}. Received: {received}"
+    )
+
+
+def _as_condition(value, spec, owner):
+    """Makes a tensor of a condition, whose values must be those of its spec."""
+    if not hasattr(value, "shape") and isinstance(value, list | tuple):
+        value = np.asarray(value)
+    if hasattr(value, "shape") and value.shape == (0,):
+        return tf.zeros([0, *spec.shape], spec.dtype)
+    spec.check(value, owner)
+    return spec.cast(value)
+
 
 _BY_NAME_OR_PLACE, _REQUIRED = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
-_DEFAULTS = {"labels": None, "first": 0}
+_DEFAULTS = {"condition": None, "first": 0}
 
 ENDPOINTS = {
-    "sample": Endpoint(("num_samples", "seed", "labels", "first"), "x"),
-    "log_prob": Endpoint(("x", "seed", "labels", "first"), "log_prob"),
-    "encode": Endpoint(("x", "labels"), "z"),
-    "decode": Endpoint(("z", "labels"), "mean"),
-    "reconstruct": Endpoint(("x", "labels"), "mean"),
-    "complete": Endpoint(("x", "mask", "seed", "labels", "first"), "x"),
+    "sample": Endpoint(("num_samples", "seed", "condition", "first"), "x"),
+    "log_prob": Endpoint(("x", "seed", "condition", "first"), "log_prob"),
+    "encode": Endpoint(("x", "condition"), "z"),
+    "decode": Endpoint(("z", "condition"), "mean"),
+    "reconstruct": Endpoint(("x", "condition"), "mean"),
+    "complete": Endpoint(("x", "mask", "seed", "condition", "first"), "x"),
 }
 """The one table of what a model can do: a model can do what it has a method for."""
 
@@ -94,27 +175,28 @@ class GenerativeModel(keras.Model):
 
     A subclass has
 
-    * a constructor of annotated, JSON-serializable values, all but `shape` with defaults: `shape`,
-      `levels` and, if it can be conditional, `num_classes` come from the data, the rest are
-      hyperparameters that the class docstring documents under `Args:`. It calls `super().__init__`
-      with the first three, builds its networks (with `keras.Input`), and ends in `self.build()`;
+    * a constructor of annotated, JSON-serializable values, all but `spec` with defaults: `spec`
+      and, if it can be conditional, `condition` come from the data, the rest are hyperparameters
+      that the class docstring documents under `Args:`. It calls `super().__init__` with the first
+      two, builds its networks (with `keras.Input`), and ends in `self.build()`;
+    * `kinds` and `condition_kinds`, the kinds of data that it is for, if not images and labels;
     * `recipe`, the defaults of `zoo train`: dict(data=name, epochs=int, batch_size=int);
     * `compile(optimizer=None, total_steps=None, **kwargs)`, which calls
       `super().compile(optimizer or its own, **kwargs)`;
-    * `compute_loss(x, y, seed, first, training=False)`, a mean over the batch, or its own
+    * `compute_loss(x, condition, seed, first, training=False)`, a mean over the batch, or its own
       `train_step` and `test_step`;
     * those methods of `ENDPOINTS` that it supports, and with `log_prob` the class attribute
       `log_prob_kind`, one of `LIKELIHOODS`.
 
-    The methods are, with seed int32 [2]; first int32 [], the index of the first example; labels
-    int32 [n], or None where unconditional; x and the output float32::
+    The methods are, with seed int32 [2]; first int32 [], the index of the first example; x and
+    the output as `spec`, and condition as its Spec, or None where unconditional::
 
-        sample(num_samples, seed, labels=None, first=0)      x, [num_samples, *shape]
-        log_prob(x, seed, labels=None, first=0)              nats, [n]
-        encode(x, labels=None)                               z, [n, …], without noise
-        decode(z, labels=None)                               the mean of x, [n, *shape]
-        reconstruct(x, labels=None)                          the mean of x, [n, *shape]
-        complete(x, mask, seed, labels=None, first=0)        x, drawn where mask is 0
+        sample(num_samples, seed, condition=None, first=0)   x, [num_samples, *shape]
+        log_prob(x, seed, condition=None, first=0)           nats, [n]
+        encode(x, condition=None)                            z, [n, …], without noise
+        decode(z, condition=None)                            the mean of x, [n, *shape]
+        reconstruct(x, condition=None)                       the mean of x, [n, *shape]
+        complete(x, mask, seed, condition=None, first=0)     x, drawn where mask is 0
 
     Example k depends on (seed, first + k) alone, never on the batch: noise comes from `zoo.random`.
     Outside graphs the methods also take Python numbers and NumPy arrays, and one int as seed.
@@ -123,15 +205,20 @@ class GenerativeModel(keras.Model):
     `export`. `keras.models.load_model` finds a class whose module has been imported.
 
     Args:
-      shape: the shape of one example, as (height, width, channels).
-      levels: examples lie on the grid i / (levels - 1) in [0, 1]; 2 is binary, 256 is 8-bit, 0 any
-        float.
-      num_classes: number of labels the model is conditional on; 0 is unconditional.
+      spec: Spec of one example.
+      condition: Spec of what the model is conditional on, such as a label; None is unconditional.
+
+    Attributes:
+      shape: tuple of int, as of the spec.
+      levels: int, as of the spec.
+      num_classes: int; number of labels that the model is conditional on, or 0.
 
     Raises:
       ValueError: if an argument is invalid.
     """
 
+    kinds = ("image",)
+    condition_kinds = ("label",)
     recipe = {}
     log_prob_kind = None
     average = None
@@ -149,25 +236,35 @@ class GenerativeModel(keras.Model):
         super().__init_subclass__(**kwargs)
         keras.saving.register_keras_serializable(cls.__module__)(cls)
         for name in {*ENDPOINTS} & {*vars(cls)}:
-            if callable(method := getattr(cls, name)):  # None takes the method of a base away
-                setattr(cls, name, _taking_arrays(method))
+            method = getattr(cls, name)  # None takes the method of a base away
+            if callable(method) and "labels" not in inspect.signature(method).parameters:  # API 1
+                setattr(cls, name, _checked(name, method))
         if "compile" in vars(cls):
             cls.compile = _recorded(cls.compile)
 
-    def __init__(self, shape, levels, num_classes=0):
+    def __init__(self, spec, condition=None):
         super().__init__()
-        shaped = len(shape) > 0 and min(shape) > 0
-        self.require(shaped, "Every side of shape must be at least 1.", shape=shape)
-        self.require(
-            levels == 0 or 2 <= levels <= 2**16, "levels must be 0, or 2 to 65536.", levels=levels
-        )
-        self.require(num_classes >= 0, "num_classes must not be negative.", num_classes=num_classes)
         for name, value in self._options.items():
             try:
-                json.dumps(value)
+                json.dumps(value.to_json() if isinstance(value, Spec) else value)
             except (TypeError, ValueError):
                 self.require(False, f"{name} must be JSON-serializable.", **{name: value})
-        self.shape, self.levels, self.num_classes = tuple(shape), levels, num_classes
+        example = "zoo.Spec((28, 28, 1), levels=2)"
+        self.require(isinstance(spec, Spec), f"spec must be a Spec, as {example}.", spec=spec)
+        self.require(
+            spec.kind in self.kinds,
+            f"{type(self).__name__} is for data of kind {' or '.join(self.kinds)}.",
+            spec=spec,
+        )
+        self.require(
+            condition is None or condition.kind in self.condition_kinds,
+            f"{type(self).__name__} takes a condition of kind {' or '.join(self.condition_kinds)}.",
+            condition=condition,
+        )
+        self.spec, self.condition = spec, condition
+        self.shape, self.levels = spec.shape, spec.levels
+        is_labelled = condition is not None and condition.kind == "label"
+        self.num_classes = condition.levels if is_labelled else 0
         self.run_seed = self._counter("run_seed")
         self.step = self._counter("step")
         if self.has_one_objective():
@@ -249,33 +346,38 @@ class GenerativeModel(keras.Model):
             weight.assign(average + share * (moved - average))
 
     @staticmethod
-    def require(condition, message, **received):
+    def restore_stage(source):
+        """Returns the model that an option of type `zoo.Pretrained` names, for a constructor.
+
+        Its weights do not move in training, and are stored with those of the model.
+
+        Args:
+          source: as of `zoo.restore`, which says what is raised.
+
+        Returns:
+          GenerativeModel.
+        """
+        from zoo.runs.restore import restore
+
+        stage = restore(source)
+        stage.trainable = False
+        return stage
+
+    @staticmethod
+    def require(holds, message, /, **received):
         """Checks an argument of the constructor.
 
         Args:
-          condition: bool.
+          holds: bool; the condition that must be true.
           message: str; one sentence, what is expected.
           **received: the arguments it is about.
 
         Raises:
           ValueError: if the condition is false; the message ends in "Received: name=value".
         """
-        if not condition:
+        if not holds:
             values = ", ".join(f"{name}={value!r}" for name, value in received.items())
             raise ValueError(f"{message} Received: {values}")
-
-    def require_images(self):
-        """Checks, in a constructor, that the data are images.
-
-        Raises:
-          ValueError: if shape is not (height, width, channels), or levels are fewer than 2.
-        """
-        self.require(
-            len(self.shape) == 3 and self.levels >= 2,
-            "Expected images, (height, width, channels), of 2 levels or more.",
-            shape=self.shape,
-            levels=self.levels,
-        )
 
     def require_learning_rate(self, learning_rate):
         """Checks, in a constructor, that a learning rate is positive and finite.
@@ -308,25 +410,29 @@ class GenerativeModel(keras.Model):
         return zoo.random.fold_in(tf.zeros([2], tf.int32), self.run_seed, step)
 
     def unpack(self, data):
-        """Returns (x, labels) of what `train_step` is given; labels are None if unconditional."""
+        """Returns (x, condition), as of the specs, of what `train_step` is given."""
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
-        labels = tf.cast(y, tf.int32) if self.num_classes and y is not None else None
-        return tf.cast(x, tf.float32), labels
+        condition = None if self.condition is None or y is None else self.condition.cast(y)
+        return self.spec.cast(x), condition
 
     def on_grid(self, x):
-        """Checks the values of x, float32 [n, *shape], and returns it: call it where data enters.
+        """Checks the values of x, [n, *shape], and returns it: call it where data enters.
 
         Raises:
-          tf.errors.InvalidArgumentError: if a value is none of i / (levels - 1).
+          tf.errors.InvalidArgumentError: if a value is none of the spec's.
         """
-        if not self.levels:
-            return x
-        binary = self.levels == 2
-        advice = "Binarize it, or train with levels=256." if binary else "Scale it to [0, 1]."
-        check = tf.debugging.Assert(
-            off_grid(x, self.levels) < TOLERANCE,
-            [f"{_DATA} one of {self.levels} values from 0 to 1, evenly spaced. {advice}"],
-        )
+        spec = self.spec
+        if spec.dtype == "int32":
+            expected = f"0 to {self.levels - 1}."
+        elif not self.levels:
+            expected = f"from {spec.low:g} to {spec.high:g}."
+        else:
+            advice = "Binarize it, or train with 256 levels." if self.levels == 2 else "Scale it."
+            expected = (
+                f"one of {self.levels} values from {spec.low:g} to {spec.high:g}, evenly spaced."
+                f" {advice}"
+            )
+        check = tf.debugging.Assert(spec.off_grid(x) < TOLERANCE, [f"{_DATA} {expected}"])
         with _after(check):
             return tf.identity(x)
 
@@ -339,14 +445,14 @@ class GenerativeModel(keras.Model):
         """
         if (labels is None) == (self.num_classes > 0):
             raise ValueError(
-                "Expected labels for a conditional model and none for an unconditional one."
-                f" Received: labels={labels}, num_classes={self.num_classes}"
+                "Expected a condition for a conditional model and none for an unconditional one."
+                f" Received: condition={labels}, num_classes={self.num_classes}"
             )
         if labels is None:
             return tf.zeros([n, 0])
         check = tf.debugging.Assert(
             tf.reduce_all((labels >= 0) & (labels < self.num_classes)),
-            [f"{_LABELS} 0 to {self.num_classes - 1}. Received:", labels],
+            [f"{_LABELS} 0 to {self.num_classes - 1}."],
         )
         with _after(check):
             return tf.one_hot(labels, self.num_classes)
@@ -354,8 +460,15 @@ class GenerativeModel(keras.Model):
     # Keras calls these.
 
     def get_config(self):
-        """Returns the arguments of the constructor, defaults included."""
-        return dict(self._options)
+        """Returns the arguments of the constructor, defaults included, as JSON values."""
+        options = self._options.items()
+        return {k: v.to_json() if isinstance(v, Spec) else v for k, v in options}
+
+    @classmethod
+    def from_config(cls, config):
+        """Creates a model with the arguments that `get_config` returned."""
+        specs = {k: Spec.from_json(config[k]) for k in ("spec", "condition") if k in config}
+        return cls(**{**config, **specs})
 
     def get_compile_config(self):
         """Returns the arguments of `compile`, serialized."""
@@ -396,10 +509,10 @@ class GenerativeModel(keras.Model):
         """Trains the model. As `keras.Model.fit`, with what follows.
 
         Args:
-          x: float array [n, *shape] on the grid of the levels; or tf.data.Dataset of batches of
-            that, float32, or of (that, labels); or a split of `zoo.load_dataset`, or all splits.
-            The order of a split continues where the last `fit` stopped.
-          y: int array [n], labels, where the model is conditional and x an array; else None.
+          x: array [n, *shape] of examples as of the model's spec; or tf.data.Dataset of batches of
+            that, or of (that, condition); or a split of `zoo.load_dataset`, or all splits. The
+            order of a split continues where the last `fit` stopped.
+          y: array, the condition of each example, where the model is conditional and x an array.
           batch_size: int. Default of a split: that of the recipe; of arrays: 32.
           epochs: int.
           verbose: as of `keras.Model.fit`.
@@ -414,21 +527,23 @@ class GenerativeModel(keras.Model):
         Raises:
           InputError: if the data do not fit the model.
         """
+        conditional = self.condition is not None
         if hasattr(x, "train"):  # zoo.datasets.Splits
             validation_data = x.validation if validation_data is None else validation_data
             x = x.train
         if hasattr(x, "stream"):  # zoo.datasets.Split
-            check_fit(x, type(self).__name__, self.shape, self.levels, self.num_classes)
+            check_fit(x, type(self).__name__, self.spec, self.condition)
             batch_size = min(batch_size or self.recipe.get("batch_size", 32), len(x))
             kwargs.setdefault("steps_per_epoch", len(x) // batch_size)
-            x = x.stream(batch_size, int(self.run_seed), int(self.step), self.num_classes > 0)
+            x = x.stream(batch_size, int(self.run_seed), int(self.step), conditional)
         if hasattr(validation_data, "batches"):
-            validation_data = validation_data.batches(batch_size or 32, self.num_classes > 0)
+            validation_data = validation_data.batches(batch_size or 32, conditional)
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # Keras cannot shuffle it, and warns if asked to
         self._check_data((x, y))
-        self._check_data(validation_data)
-        try:
+        if validation_data is not None:
+            self._check_data(validation_data)
+        with assertions_as_input_errors():
             return super().fit(
                 x,
                 y,
@@ -440,20 +555,30 @@ class GenerativeModel(keras.Model):
                 validation_data,
                 **kwargs,
             )
-        except tf.errors.InvalidArgumentError as error:
-            if sentence := assertion(error):
-                raise InputError(sentence) from None
-            raise
+
+    def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
+        """Returns the loss and metrics of data: `keras.Model.evaluate`, with x and y of `fit`."""
+        if hasattr(x, "batches"):  # zoo.datasets.Split
+            x = x.batches(batch_size or 32, self.condition is not None)
+        if "_use_cached_eval_dataset" not in kwargs:  # `fit` calls this, and has checked them
+            self._check_data((x, y))
+        with assertions_as_input_errors():
+            return super().evaluate(x, y, batch_size, **kwargs)
 
     def _check_data(self, data):
         """Checks arrays by their values, and a tf.data.Dataset by its element_spec."""
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
         if isinstance(x, tf.data.Dataset):
             x, y, _ = keras.utils.unpack_x_y_sample_weight(x.element_spec)
-        if hasattr(x, "shape"):
-            check_examples(x, type(self).__name__, self.shape, self.levels)
-            if self.num_classes:
-                check_labels(y, type(self).__name__, self.num_classes)
+        if isinstance(x, str):
+            raise InputError(
+                f"Expected data, not a name: zoo.load_dataset({x!r}) loads a data set."
+                f" Received: {x!r}"
+            )
+        if hasattr(x, "shape") or x is None or isinstance(x, list | tuple | dict):
+            self.spec.check(x, type(self).__name__)
+            if self.condition is not None:
+                self.condition.check(y, type(self).__name__)
 
     def export(self, filepath, format="tf_saved_model", **kwargs):
         """Exports the model, as a SavedModel as of `zoo.export`, or in another format of Keras.
@@ -477,32 +602,37 @@ class GenerativeModel(keras.Model):
 
     def train_step(self, data):
         """Does one step of `compute_loss`'s gradient."""
-        x, y = self.unpack(data)
+        x, condition = self.unpack(data)
         seed, first = self.next_step(tf.shape(x)[0])
         with self.training_weights():
             with tf.GradientTape() as tape:
-                loss = self.compute_loss(x, y, seed, first, training=True)
+                loss = self.compute_loss(x, condition, seed, first, training=True)
             gradients = tape.gradient(loss, self.trainable_variables)
             self.optimizer.apply(gradients, self.trainable_variables)
         return self._results(x, loss)
 
     def test_step(self, data):
         """Measures `compute_loss`, with the same noise for every batch and every call."""
-        x, y = self.unpack(data)
-        return self._results(x, self.compute_loss(x, y, self.step_seed(0), 0, training=False))
+        x, condition = self.unpack(data)
+        loss = self.compute_loss(x, condition, self.step_seed(0), 0, training=False)
+        return self._results(x, loss)
 
     def _results(self, x, loss):
         self.loss_tracker.update_state(loss, sample_weight=tf.cast(tf.shape(x)[0], tf.float32))
         return self.get_metrics_result()
 
 
-def assertion(error):
-    """Returns the sentence of a check of this module in a tf.errors.InvalidArgumentError, or ""."""
-    for start in (_DATA, _LABELS):
-        _, found, rest = error.message.partition(start)
-        if found:
-            return start + rest.splitlines()[0].rstrip("'\"]").split("'")[0]
-    return ""
+@contextlib.contextmanager
+def assertions_as_input_errors():
+    """Turns the errors of the checks in the graph of a model into InputError."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        for start in (_DATA, _LABELS):
+            _, match, rest = error.message.partition(start)
+            if match:
+                raise InputError(start + rest.splitlines()[0].split("'")[0].rstrip('"]')) from None
+        raise
 
 
 def _after(check):
@@ -510,42 +640,20 @@ def _after(check):
     return tf.control_dependencies([] if check is None else [check])
 
 
-def _taking_arrays(method):
-    """Wraps a method of `ENDPOINTS` to take NumPy arrays and Python numbers outside of graphs."""
-    signature = inspect.signature(method)
+def _checked(name, method):
+    """Wraps a method of `ENDPOINTS` to check its arguments outside of graphs."""
 
     @functools.wraps(method)
     def wrapper(self, *values, **named):
         if not tf.executing_eagerly():
             return method(self, *values, **named)
-        given = signature.bind(self, *values, **named)
-        for name, value in given.arguments.items():
-            if name in _CONVERTERS and value is not None:
-                given.arguments[name] = _CONVERTERS[name](value)
-        return method(*given.args, **given.kwargs)
+        endpoint = ENDPOINTS[name]
+        given = endpoint.bind(*values, **named)
+        tensors = endpoint.check(given, type(self).__name__, self.spec, self.condition)
+        with assertions_as_input_errors():
+            return method(self, **tensors)
 
     return wrapper
-
-
-def _floats(value):
-    return tf.cast(value, tf.float32)
-
-
-def _labels(value):
-    if np.asarray(value).dtype.kind not in "iu":
-        raise InputError(f"Expected labels of integers. Received: labels={value!r}")
-    return tf.cast(value, tf.int32)
-
-
-_CONVERTERS = {
-    "num_samples": operator.index,
-    "seed": lambda value: tf.constant(as_seed(value)),
-    "labels": _labels,
-    "first": operator.index,
-    "x": _floats,
-    "mask": _floats,
-    "z": _floats,
-}
 
 
 def _recorded(compile):

@@ -153,9 +153,8 @@ class RasterModel(GenerativeModel):
       `Raster.complete`.
 
     Args:
-      shape: (height, width, channels) of an image, the sides multiples of block.
-      levels: int, at least 2.
-      num_classes: int; number of labels the model is conditional on; 0 is unconditional.
+      spec: Spec of an image, the sides multiples of block.
+      condition: Spec of the label that the model is conditional on; None is unconditional.
       block: int, as of `Raster`.
       mixtures: int, as of `Raster`.
       dropout_rate: float in [0, 1).
@@ -167,19 +166,18 @@ class RasterModel(GenerativeModel):
 
     log_prob_kind = "exact"
 
-    def __init__(self, shape, levels, num_classes, block, mixtures, dropout_rate, learning_rate):
-        super().__init__(shape, levels, num_classes)
-        self.require_images()
-        self.raster = Raster(self.shape, levels, block, mixtures)
+    def __init__(self, spec, condition, block, mixtures, dropout_rate, learning_rate):
+        super().__init__(spec, condition)
+        self.raster = Raster(self.shape, self.levels, block, mixtures)
         self.require_learning_rate(learning_rate)
         self.require(
             0 <= dropout_rate < 1, "dropout_rate must be in [0, 1).", dropout_rate=dropout_rate
         )
         self.learning_rate, self.dropout_rate = learning_rate, dropout_rate
 
-    def call(self, x, labels=None):
+    def call(self, x, condition=None):
         """Returns log p(x), as `log_prob`."""
-        return self.log_prob(x, None, labels)
+        return self._log_prob(x, condition)
 
     def compile(self, optimizer=None, total_steps=None, **kwargs):
         """Compiles; Adam, the default, has a rate that rises and falls over total_steps."""
@@ -187,45 +185,45 @@ class RasterModel(GenerativeModel):
         optimizer = optimizer or keras.optimizers.Adam(rate, global_clipnorm=1.0)
         super().compile(optimizer, average=AVERAGE, **kwargs)
 
-    def compute_loss(self, x, y, seed, first, training=False):
+    def compute_loss(self, x, condition, seed, first, training=False):
         """Returns -log p(x), float32 [], in nats per image, with dropout in training."""
-        return -tf.reduce_mean(self._log_prob(x, y, seed if training else None, first))
+        return -tf.reduce_mean(self._log_prob(x, condition, seed if training else None, first))
 
-    def log_prob(self, x, seed, labels=None, first=0):
+    def log_prob(self, x, seed, condition=None, first=0):
         """Returns log p(x), exactly, in nats.
 
         Args:
           x: float32 [n, *shape], in [0, 1] on the grid of the levels.
           seed: not used.
-          labels: int32 [n], or None where the model is unconditional.
+          condition: int32 [n], labels; or None where the model is unconditional.
           first: not used.
 
         Returns:
           float32 [n].
         """
-        return self._log_prob(x, labels)
+        return self._log_prob(x, condition)
 
-    def _log_prob(self, x, labels, seed=None, first=0):
+    def _log_prob(self, x, condition, seed=None, first=0):
         x = self.raster.positions(self.on_grid(x))
-        parameters = self.parameters(x, self.one_hot(labels, tf.shape(x)[0]), seed, first)
+        parameters = self.parameters(x, self.one_hot(condition, tf.shape(x)[0]), seed, first)
         return self.raster.log_prob(x, parameters)
 
-    def sample(self, num_samples, seed, labels=None, first=0):
+    def sample(self, num_samples, seed, condition=None, first=0):
         """Draws images, position after position.
 
         Args:
           num_samples: int32 [].
           seed: int32 [2]; image k depends on (seed, first + k) alone.
-          labels: int32 [num_samples], or None where the model is unconditional.
+          condition: int32 [n], labels; or None where the model is unconditional.
           first: int32 []; index of the first image, to draw many in parts.
 
         Returns:
           float32 [num_samples, height, width, channels], in [0, 1] on the grid of the levels.
         """
         nothing = tf.zeros([num_samples, *self.shape])
-        return self.complete(nothing, nothing, seed, labels, first)
+        return self.complete(nothing, nothing, seed, condition, first)
 
-    def complete(self, x, mask, seed, labels=None, first=0):
+    def complete(self, x, mask, seed, condition=None, first=0):
         """Draws what is hidden of images, in raster order: each value given all before it.
 
         What is known is kept, and what follows a value has no influence on it.
@@ -234,12 +232,12 @@ class RasterModel(GenerativeModel):
           x: float32 [n, *shape], in [0, 1] on the grid of the levels; any value where hidden.
           mask: float32 [n, *shape]; 1 where x is known, 0 where it is sampled.
           seed: int32 [2]; image k depends on (seed, first + k) and what is known of it alone.
-          labels: int32 [n], or None where the model is unconditional.
+          condition: int32 [n], labels; or None where the model is unconditional.
           first: int32 []; index of the first image.
 
         Returns:
           float32 [n, *shape], in [0, 1] on the grid of the levels.
         """
-        state, start_row, step = self.cache(self.one_hot(labels, tf.shape(x)[0]))
+        state, start_row, step = self.cache(self.one_hot(condition, tf.shape(x)[0]))
         x = self.on_grid(tf.where(mask > 0.5, x, 0.0))
         return self.raster.complete(x, mask, seed, first, state, start_row, step)

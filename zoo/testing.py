@@ -4,32 +4,36 @@ In the tests of a package with a model, one line runs them all, under pytest:
 
     test_conformance = zoo.testing.conformance(MyModel)
 
-The data are 8 x 8 images of three patterns with noise: binary, 8-bit, in colour, and with labels. A
-kind of data that the constructor refuses with ValueError is skipped. It must accept at least one.
+The data are three patterns with noise, of each of `KINDS`: images, tokens and sound, alone or with
+a condition. A kind of data that the constructor refuses with ValueError is skipped. It must accept
+at least one.
 """
 
 import contextlib
 import functools
 import inspect
 import json
+import shutil
 import signal
 import tempfile
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from zoo import datasets
-from zoo.errors import ArtefactError
+from zoo.datasets import Splits
+from zoo.errors import ArtefactError, InputError
 from zoo.exports import export, saved_model
 from zoo.model import CAPABILITIES, ENDPOINTS, LIKELIHOODS, RECIPE, GenerativeModel
-from zoo.runs import training
+from zoo.registry.options import options
+from zoo.runs import checkpoints, training
 from zoo.runs.folder import Run
 from zoo.runs.interrupts import TrainingInterrupted
-from zoo.sampling import labels_in_turn, sampler
-from zoo.spec import TOLERANCE, off_grid
+from zoo.sampling import conditions_in_turn, sampler
+from zoo.spec import TOLERANCE, Spec
 
 __all__ = [
     "CHECKS",
@@ -42,14 +46,32 @@ __all__ = [
     "subjects",
 ]
 
+
+class Kind(NamedTuple):
+    """A kind of data.
+
+    Attributes:
+      spec: Spec of the examples.
+      condition: Spec of what accompanies each, or None.
+    """
+
+    spec: Spec
+    condition: Spec | None = None
+
+
+BINARY = Spec((8, 8, 1), levels=2)
 KINDS = {
-    "binary": {"shape": (8, 8, 1), "levels": 2},
-    "8-bit": {"shape": (8, 8, 1), "levels": 256},
-    "colour": {"shape": (8, 8, 3), "levels": 256},
-    "conditional": {"shape": (8, 8, 1), "levels": 2, "num_classes": 3},
+    "binary": Kind(BINARY),
+    "8-bit": Kind(Spec((8, 8, 1))),
+    "colour": Kind(Spec((8, 8, 3))),
+    "tokens": Kind(Spec((24,), 5, "tokens", names=tuple("abcd "))),
+    "audio": Kind(Spec((64, 1), 256, "audio", rate=8000)),
+    "image-conditioned": Kind(BINARY, BINARY),
+    "two domains": Kind(BINARY, Spec((8, 8, 1), 2, "domain")),
+    "conditional": Kind(BINARY, Spec((), 3, "label")),
 }
 BATCH_SIZE = 32
-STEPS = 120  # in which a model has to learn something of the patterns
+STEPS = 124  # in which a model has to learn something of the patterns
 SEED = tf.constant([1, 2])
 
 
@@ -110,7 +132,7 @@ def subjects(cls, **options):
         isinstance(cls, type) and issubclass(cls, GenerativeModel),
         f"Expected a subclass of zoo.GenerativeModel. Received: {cls}",
     )
-    taken = {*options} & {*KINDS["conditional"]}
+    taken = {*options} & {*Kind._fields}
     _require(not taken, f"{', '.join(sorted(taken))} come from the data, not from the options")
     found = [Subject(cls, kind, options) for kind in KINDS]
     taken = [subject for subject in found if not subject.refusal]
@@ -130,15 +152,18 @@ class Subject:
     """
 
     def __init__(self, cls, kind, options=None):
-        self.cls, self.kind, self.options = cls, kind, {**KINDS[kind], **(options or {})}
-        self.num_classes = self.options.get("num_classes", 0)
+        self.cls, self.kind, self.options = cls, kind, dict(options or {})
+        self.spec, self.condition = KINDS[kind]
         self.is_last = False  # of the kinds that the model takes: some checks need one alone
 
     @functools.cached_property
     def refusal(self):
         """Why the model does not take this kind of data, or ""."""
-        if self.num_classes and "num_classes" not in inspect.signature(self.cls).parameters:
-            return "the constructor has no num_classes"
+        parameter = inspect.signature(self.cls).parameters.get("condition")
+        if self.condition and parameter is None:
+            return "the constructor has no condition"
+        if not self.condition and parameter and parameter.default is parameter.empty:
+            return "the constructor requires a condition"
         try:
             self.create()
         except ValueError as error:
@@ -157,7 +182,8 @@ class Subject:
     def create(self, seed=1):
         """Builds the model; equal seeds give equal initial weights."""
         keras.utils.set_random_seed(seed)
-        return self.cls(**self.options)
+        given = {"condition": self.condition} if self.condition else {}
+        return self.cls(spec=self.spec, **given, **self.options)
 
     def can(self, name):
         """Whether the model has the method."""
@@ -166,52 +192,98 @@ class Subject:
     @functools.cached_property
     def data(self):
         """(train, validation, test) of the patterns."""
-        shape, levels = self.options["shape"], self.options["levels"]
-        rng = np.random.default_rng(1)
-        labels = np.arange(480) % 3
-        rows, columns = np.mgrid[:8, :8]
-        patterns = np.stack([rows // 2 % 2, columns // 2 % 2, (rows - columns) // 3 % 2])
-        grey = 0.1 + 0.8 * patterns[labels, :, :, None] + np.zeros(shape)
-        if levels == 2:
-            images = rng.random(grey.shape) < grey
-        else:
-            images = np.clip(grey + 0.1 * rng.standard_normal(grey.shape), 0, 1) * 255
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "patterns.npz"
-            np.savez(path, images=images.astype(np.uint8), labels=labels)
-            return datasets.load_dataset(path)
+        rng, labels = np.random.default_rng(1), np.arange(480) % 3
+        x = _patterns(self.spec, labels, rng)
+        if self.condition:
+            is_label = self.condition.kind == "label"
+            condition = labels if is_label else _patterns(self.condition, labels, rng)
+        given = (x, condition) if self.condition else x
+        return Splits.from_examples(self.spec, given, condition=self.condition, name="patterns")
 
     @functools.cached_property
     def batch(self):
-        """(x, labels or None): the first images of the test set."""
-        x, labels = next(iter(self.data[2].batches(BATCH_SIZE, labels=True)))
-        return x, (labels if self.num_classes else None)
+        """(x, condition or None): the first examples of the test set."""
+        batch = next(iter(self.data.test.batches(BATCH_SIZE, self.condition is not None)))
+        return batch if self.condition else (batch, None)
 
     @functools.cached_property
     def trained(self):
-        """(model, initial weights, loss of each epoch) after STEPS steps of `fit`."""
-        model = self.create()
+        """The result of STEPS steps of `fit`, the last of them in epochs with a short last batch.
+
+        Returns:
+          _Trained.
+        """
+        model, conditional, traces = self.create(), self.condition is not None, []
         initial = [w.numpy() for w in model.trainable_weights]
         model.compile(total_steps=STEPS)
-        stream = self.data[0].stream(BATCH_SIZE, seed=1, labels=self.num_classes > 0)
-        epochs = 6
-        history = model.fit(
-            stream, epochs=epochs, steps_per_epoch=STEPS // epochs, shuffle=False, verbose=0
-        )
-        return model, initial, history.history
+        step = model.train_step
+        model.train_step = lambda data: traces.append(1) or step(data)
+        stream = self.data.train.stream(BATCH_SIZE, 1, condition=conditional)
+        stream = stream.unbatch().batch(BATCH_SIZE)  # of no static size, as the short batches
+        short = self.data.test.batches(BATCH_SIZE - 1, conditional)
+        steps, epochs = 2 * len(short), 6
+        fit = functools.partial(model.fit, shuffle=False, verbose=0)
+        history = fit(stream, epochs=epochs, steps_per_epoch=(STEPS - steps) // epochs).history
+        at_last = fit(short, epochs=2).history
+        del model.train_step
+        return _Trained(model, initial, history, at_last, len(traces))
 
     def sample(self, n, seed=SEED, first=0, model=None):
-        """Draws from the trained model, labels in turn."""
-        return (sampler(model) if model else self.sampler)(n, seed, first)
+        """Draws from the trained model, conditions in turn."""
+        return (sampler(model, self.conditions) if model else self.sampler)(n, seed, first)
 
     @functools.cached_property
     def sampler(self):
-        """`sample` of the trained model, traced once: loops over pixels are slow without."""
-        return sampler(self.trained[0])
+        """`sample` of the trained model, traced once: loops over positions are slow without."""
+        return sampler(self.trained.model, self.conditions)
 
-    def log_prob(self, x, seed=SEED, labels=None, first=0):
+    def log_prob(self, x, seed=SEED, condition=None, first=0):
         """Scores under the trained model."""
-        return self.trained[0].log_prob(x, seed, labels=labels, first=first).numpy()
+        return self.trained.model.log_prob(x, seed, condition, first).numpy()
+
+    @functools.cached_property
+    def conditions(self):
+        """What samples are conditional on: None for labels, which come in turn."""
+        if self.condition is None or self.condition.kind == "label":
+            return None
+        return self.batch[1].numpy()
+
+
+class _Trained(NamedTuple):
+    """A trained model.
+
+    Attributes:
+      model: GenerativeModel.
+      initial: list of arrays; the weights before.
+      history: {metric: value of each epoch}, while all batches were full.
+      short: the same, of the epochs with a short last batch.
+      traces: int; how often `train_step` was called by Python, once for each trace.
+    """
+
+    model: GenerativeModel
+    initial: list
+    history: dict
+    short: dict
+    traces: int
+
+
+def _patterns(spec, labels, rng):
+    """Returns examples, each the pattern of its label with noise."""
+    shape = (len(labels), *spec.shape)
+    if spec.kind == "tokens":
+        steps = (labels[:, None] + 1) * np.arange(spec.shape[0])
+        noise = rng.integers(0, spec.levels, shape)
+        return np.where(rng.random(shape) < 0.1, noise, steps % spec.levels).astype(np.int32)
+    if spec.kind == "audio":
+        time = np.arange(spec.shape[0])[None, :, None]
+        sound = 0.8 * np.sin(2.0 * np.pi * time * (labels[:, None, None] + 1) / 16.0)
+        return spec.nearest(np.clip(sound + 0.1 * rng.standard_normal(shape), -1, 1)).numpy()
+    rows, columns = np.mgrid[: shape[1], : shape[2]]
+    patterns = np.stack([rows // 2 % 2, columns // 2 % 2, (rows - columns) // 3 % 2])
+    grey = 0.1 + 0.8 * patterns[labels, :, :, None] + np.zeros(shape)
+    if spec.levels == 2:
+        return (rng.random(shape) < grey).astype(np.float32)
+    return spec.nearest(np.clip(grey + 0.1 * rng.standard_normal(shape), 0, 1)).numpy()
 
 
 def compile_with_descent(model, generator_rate, discriminator_rate):
@@ -283,6 +355,9 @@ def check_contract(subject):
         cls.compile is not GenerativeModel.compile,
         "a model has a method `compile(optimizer=None, total_steps=None, **kwargs)`",
     )
+    arguments = inspect.signature(training.train).parameters.keys() - {"options"}
+    taken = sorted(arguments & {option.name for option in options(cls)})
+    _require(not taken, f"{', '.join(taken)} are arguments of zoo.train: rename the options")
     for key, kind in RECIPE.items():
         _require(
             isinstance(cls.recipe.get(key), kind), f"recipe[{key!r}] must be a {kind.__name__}"
@@ -329,7 +404,7 @@ def check_initial_weights_follow_the_seed(subject):
 @_check()
 def check_every_weight_moves(subject):
     """Training moves every trainable weight."""
-    model, initial, _ = subject.trained
+    model, initial, *_ = subject.trained
     stuck = [
         w.path
         for w, old in zip(model.trainable_weights, initial, strict=True)
@@ -341,7 +416,7 @@ def check_every_weight_moves(subject):
 @_check()
 def check_step_is_counted(subject):
     """The step is raised once for each step of `fit`, so that each draws noise of its own."""
-    step = int(subject.trained[0].step)
+    step = int(subject.trained.model.step)
     _require(
         step == STEPS, f"after {STEPS} steps of fit, model.step is {step}: call next_step once"
     )
@@ -350,7 +425,7 @@ def check_step_is_counted(subject):
 @_check(lambda subject: subject.cls.has_one_objective())
 def check_loss_falls(subject):
     """The loss of a model with one objective falls."""
-    loss = subject.trained[2]["loss"]
+    loss = subject.trained.history["loss"]
     _require(loss[-1] < loss[0], f"the loss rose from {loss[0]:.4g} to {loss[-1]:.4g}")
 
 
@@ -366,13 +441,13 @@ def check_samples_approach_data(subject):
         x = np.insert(x.reshape(len(x), -1), 0, 1.0, axis=1)
         return x.T @ x / len(x)
 
-    images = np.concatenate([x.numpy() for x in subject.data[0].batches(BATCH_SIZE)])
+    images = np.concatenate([x.numpy() for x in subject.data.train.batches(BATCH_SIZE)])
 
     def distance(model):
         samples = subject.sample(len(images), model=model)
         return np.linalg.norm(moments(samples) - moments(images))
 
-    before, after = distance(subject.create()), distance(subject.trained[0])
+    before, after = distance(subject.create()), distance(subject.trained.model)
     _require(
         after < before,
         f"the first two moments of samples went from {before:.3g} to {after:.3g} off the data's",
@@ -382,8 +457,9 @@ def check_samples_approach_data(subject):
 @_check()
 def check_finite(subject):
     """Weights, metrics and samples are finite."""
-    model, _, history = subject.trained
-    _require_finite(**{key: np.asarray(values) for key, values in history.items()})
+    model = subject.trained.model
+    for history in (subject.trained.history, subject.trained.short):
+        _require_finite(**{key: np.asarray(values) for key, values in history.items()})
     _require_finite(**{w.path: w.numpy() for w in model.weights})
     _require_finite(samples=subject.sample(BATCH_SIZE))
 
@@ -395,7 +471,7 @@ def check_samples_are_like_data(subject):
     samples = subject.sample(BATCH_SIZE)
     _require(samples.shape == x.shape, f"samples are {samples.shape}, data is {x.shape}")
     _require(samples.dtype == x.dtype.as_numpy_dtype, f"samples are {samples.dtype}")
-    off = float(off_grid(samples, subject.options["levels"]))
+    off = float(subject.spec.off_grid(samples))
     _require(off < TOLERANCE, f"samples lie up to {off:.3g} levels off the grid of the data")
     _require(samples.std(0).max() > 0, "all samples are equal")
 
@@ -417,71 +493,73 @@ def check_sample_is_independent_of_batch(subject):
 
 
 @_check()
-def check_labels(subject):
-    """Labels are needed where the model is conditional, and refused where it is not."""
-    model, (x, own) = subject.trained[0], subject.batch
-    labels = None if subject.num_classes else tf.zeros([len(x)], tf.int32)
-    values = {"num_samples": len(x), "x": x, "mask": tf.ones_like(x), "seed": SEED, "first": 0}
+def check_condition(subject):
+    """A condition is needed where the model is conditional, and refused where it is not."""
+    model, (x, own) = subject.trained.model, subject.batch
+    wrong = None if subject.condition else tf.zeros([len(x)], tf.int32)
+    mask = tf.ones([len(x), *subject.spec.shape])
+    values = {"num_samples": len(x), "x": x, "mask": mask, "seed": SEED, "first": 0}
     if subject.can("encode"):
-        values["z"] = model.encode(x, labels=own)
-    values["labels"] = labels
+        values["z"] = model.encode(x, own)
+    values["condition"] = wrong
     for name in model.capabilities():
         arguments = {key: values[key] for key in ENDPOINTS[name].arguments}
         call = functools.partial(getattr(model, name), **arguments)
-        said = f"{name}(labels={'None' if labels is None else '[0, 0, …]'})"
+        said = f"{name}(condition={'None' if wrong is None else '[0, 0, …]'})"
         _require_raises(ValueError, call, f"{said} must raise ValueError")
+        # Graphs do not pass the check of arguments: the model itself has to refuse it.
+        traced = tf.function(call, autograph=False)
+        _require_raises(ValueError, traced, f"{said} must raise ValueError in a graph")
 
 
-@_check(lambda subject: subject.num_classes > 0)
-def check_labels_matter(subject):
-    """The label changes the sample, and data is likelier under its own label than another's."""
-    first, second = (
-        subject.trained[0].sample(8, SEED, labels=tf.fill([8], label)).numpy() for label in (0, 1)
-    )
-    _require(not np.array_equal(first, second), "labels 0 and 1 gave the same samples")
-    if subject.can("log_prob"):
-        x, labels = subject.batch
-        own = subject.log_prob(x, labels=labels).mean()
-        other = subject.log_prob(x, labels=(labels + 1) % subject.num_classes).mean()
+@_check(lambda subject: subject.condition is not None)
+def check_condition_matters(subject):
+    """The condition changes the sample, and data is likelier under its own than another's."""
+    model, (x, own) = subject.trained.model, subject.batch
+    if subject.condition.kind == "label":
+        first, second = tf.fill([8], 0), tf.fill([8], 1)
+    else:
+        first, second = own[:8], tf.roll(own, 1, axis=0)[:8]
+    samples = [model.sample(8, SEED, condition).numpy() for condition in (first, second)]
+    _require(not np.array_equal(*samples), "two conditions gave the same samples")
+    if subject.can("log_prob") and subject.condition.kind != "domain":  # has no pairs
+        likelihoods = [
+            subject.log_prob(x, condition=c).mean() for c in (own, tf.roll(own, 1, axis=0))
+        ]
         _require(
-            own > other,
-            f"log_prob of data is {own:.4g} under its own labels, {other:.4g} under others",
+            likelihoods[0] > likelihoods[1],
+            "log_prob of data is {:.4g} under its own conditions, {:.4g} under others".format(
+                *likelihoods
+            ),
         )
 
 
 @_check()
 def check_short_batch_and_traces(subject):
-    """A short last batch trains, and `fit` traces the step at most twice."""
-    model = subject.create()
-    model.compile()
-    traces = []
-    step = model.train_step
-    model.train_step = lambda data: traces.append(1) or step(data)
-    labels = subject.num_classes > 0
-    short = subject.data[2].batches(BATCH_SIZE - 1, labels=labels)
-    history = model.fit(short, epochs=2, shuffle=False, verbose=0).history
-    _require_finite(**{key: np.asarray(values) for key, values in history.items()})
-    _require(len(traces) <= 2, f"two epochs traced train_step {len(traces)} times")
+    """A short last batch trains, and `fit` traces the step once."""
+    traces = subject.trained.traces
+    _require(traces == 1, f"two calls of fit traced train_step {traces} times")
 
 
 @_check(_needs("log_prob"))
 def check_log_prob(subject):
     """log_prob is finite, a function of (x, seed) alone, and the same in any order and batch."""
-    x, labels = subject.batch
-    value = subject.log_prob(x, labels=labels)
+    x, condition = subject.batch
+    value = subject.log_prob(x, condition=condition)
     _require(value.shape == (len(x),), f"log_prob gave {value.shape} for {len(x)} images")
     _require(value.dtype == np.float32, f"log_prob gave {value.dtype}")
     _require_finite(log_prob=value)
     _require(
-        np.array_equal(value, subject.log_prob(x, labels=labels)), "log_prob is not repeatable"
+        np.array_equal(value, subject.log_prob(x, condition=condition)),
+        "log_prob is not repeatable",
     )
-    part = subject.log_prob(x[5:], labels=None if labels is None else labels[5:], first=5)
+    part = subject.log_prob(x[5:], condition=None if condition is None else condition[5:], first=5)
     _require_close(part, value[5:], "log_prob of image k is another in a batch of another size")
     if subject.cls.log_prob_kind == "exact":
-        back = None if labels is None else labels[::-1]
-        turned = subject.log_prob(x[::-1], labels=back)[::-1]
+        back = None if condition is None else condition[::-1]
+        turned = subject.log_prob(x[::-1], condition=back)[::-1]
         _require_close(turned, value, "log_prob depends on the order of the batch")
-        other = subject.log_prob(x, seed=tf.constant([5, 6]), labels=labels)
+        other = subject.log_prob(x, seed=tf.constant([5, 6]), condition=condition)
         _require_close(other, value, "an exact log_prob depends on the seed")
         _require(
             value.max() < 1e-2,
@@ -492,43 +570,47 @@ def check_log_prob(subject):
 @_check(_needs("log_prob"))
 def check_log_prob_prefers_data(subject):
     """After training, data is likelier than noise with the levels of the data."""
-    x, labels = subject.batch
-    top = subject.options["levels"] - 1
-    noise = np.random.default_rng(1).integers(0, top + 1, x.shape) / np.float32(top)
-    data = subject.log_prob(x, labels=labels).mean()
-    noise = subject.log_prob(tf.constant(noise, tf.float32), labels=labels).mean()
+    x, condition = subject.batch
+    spec = subject.spec
+    u = np.random.default_rng(1).random(x.shape, np.float32)
+    noise = spec.nearest(spec.low + u * (spec.high - spec.low))
+    data = subject.log_prob(x, condition=condition).mean()
+    noise = subject.log_prob(noise, condition=condition).mean()
     _require(data > noise, f"log_prob of data is {data:.4g}, of noise {noise:.4g}")
 
 
 @_check(lambda subject: subject.can("log_prob") or subject.can("encode"))
 def check_off_grid_data_is_refused(subject):
-    """Data that is not on the grid of the levels is an error: call self.on_grid where it enters."""
-    x, labels = subject.batch
-    between = x * 0.5 + 0.25 / (subject.options["levels"] - 1)
+    """Data that is none of the spec's is an error: call self.on_grid where it enters."""
+    x, condition = subject.batch
+    spec = subject.spec
+    between = x + spec.levels if spec.dtype == "int32" else x * 0.5 + 0.25 / (spec.levels - 1)
     for name in ("log_prob", "encode"):
         if subject.can(name):
-            method = getattr(subject.trained[0], name)
+            method = getattr(subject.trained.model, name)
             arguments = {"seed": SEED} if name == "log_prob" else {}
             _require_raises(
-                tf.errors.InvalidArgumentError,
-                functools.partial(method, between, labels=labels, **arguments),
+                InputError,
+                functools.partial(method, between, condition=condition, **arguments),
                 f"{name} took data that is not on the grid of the levels",
             )
 
 
 @_check(_needs("encode"))
 def check_latents(subject):
-    """encode is deterministic; decode and reconstruct give images in [0, 1]."""
-    x, labels = subject.batch
-    model = subject.trained[0]
-    z = model.encode(x, labels=labels)
+    """encode is deterministic; decode and reconstruct give values in the range of the data."""
+    x, condition = subject.batch
+    model = subject.trained.model
+    z = model.encode(x, condition=condition)
     _require(len(z) == len(x), f"encode gave {z.shape} for {len(x)} images")
-    _require(np.array_equal(z, model.encode(x, labels=labels)), "encode is not repeatable")
+    _require(np.array_equal(z, model.encode(x, condition=condition)), "encode is not repeatable")
     for name, argument in (("decode", z), ("reconstruct", x)):
         if subject.can(name):
-            image = getattr(model, name)(argument, labels=labels).numpy()
+            image = getattr(model, name)(argument, condition=condition).numpy()
             _require(image.shape == x.shape, f"{name} gave {image.shape}, not {x.shape}")
-            _require(image.min() >= 0 and image.max() <= 1, f"{name} left [0, 1]")
+            low, high = subject.spec.low, subject.spec.high
+            within = low <= image.min() and image.max() <= high
+            _require(within, f"{name} left [{low:g}, {high:g}]")
 
 
 def _is_last(subject):
@@ -540,7 +622,7 @@ def _is_last(subject):
 def check_plain_keras(subject):
     """`compile(optimizer=…)` and `fit` on NumPy arrays work, without a warning."""
     model = subject.create()
-    x, labels = (part if part is None else part.numpy() for part in subject.batch)
+    x, y = (part if part is None else part.numpy() for part in subject.batch)
     try:
         model.compile(optimizer=keras.optimizers.SGD(1e-3))
     except TypeError as error:
@@ -550,11 +632,12 @@ def check_plain_keras(subject):
         optimizers and all(isinstance(each, keras.optimizers.SGD) for each in optimizers),
         "compile(optimizer=…) did not use the optimizer",
     )
-    held_out = x if labels is None else (x, labels)
+    held_out = x if y is None else (x, y)
     with _warnings_as_errors():
-        model.fit(x, labels, batch_size=BATCH_SIZE, validation_data=held_out, verbose=0)
-    integers = np.uint8(x * (subject.options["levels"] - 1))
-    _require_raises(ValueError, lambda: model.fit(integers, labels, verbose=0), "fit took uint8")
+        model.fit(x, y, batch_size=BATCH_SIZE, validation_data=held_out, verbose=0)
+    other, dtype = (np.float32, "floats") if x.dtype.kind == "i" else (np.uint8, "uint8")
+    wrong = np.asarray(subject.spec.store(x), other)
+    _require_raises(ValueError, lambda: model.fit(wrong, y, verbose=0), f"fit took {dtype}")
 
 
 @_check(_is_last)
@@ -572,13 +655,13 @@ def check_keras_file(subject):
 
 @_check(_is_last)
 def check_resume_is_bit_equal(subject):
-    """A run stopped in the middle of an epoch and resumed ends as the unbroken one."""
-    steps = len(subject.data[0]) // BATCH_SIZE
+    """A run resumed from a checkpoint in the middle of an epoch ends as the unbroken one."""
+    steps = len(subject.data.train) // BATCH_SIZE
     with tempfile.TemporaryDirectory() as folder:
         straight, broken = Path(folder, "straight"), Path(folder, "broken")
-        expected = _train(subject, straight, 2 * steps + 1)
-        _train(subject, broken, steps + steps // 2)
-        resumed = _train(subject, broken, 2 * steps + 1, resume=True)
+        copy = _Copy(straight, steps + steps // 2, broken)
+        expected = _train(subject, straight, 2 * steps + 1, copy)
+        resumed = _train(subject, broken, 2 * steps + 1)
     for (name, value), (_, again) in zip(expected, resumed, strict=True):
         _require(np.array_equal(value, again), f"{name} differs after a resume")
 
@@ -589,7 +672,7 @@ def check_export_runs_without_zoo(subject):
     with tempfile.TemporaryDirectory() as folder:
         try:
             exported = saved_model.load(
-                export.export(subject.trained[0], Path(folder) / "exported")
+                export.export(subject.trained.model, Path(folder) / "exported")
             )
         except ArtefactError as error:
             raise ConformanceError(error) from error
@@ -597,8 +680,8 @@ def check_export_runs_without_zoo(subject):
         _require(
             exported.card["can"] == can, f"the SavedModel can {exported.card['can']}, not {can}"
         )
-        labels = labels_in_turn(subject.num_classes, 5)
-        drawn = exported.sample(5, [1, 2], labels=labels).numpy()
+        condition = conditions_in_turn(subject.condition, 5, examples=subject.conditions)
+        drawn = exported.sample(5, [1, 2], condition).numpy()
     _require_close(drawn, subject.sample(5), "the SavedModel draws other samples than the model")
 
 
@@ -643,15 +726,36 @@ class _Stop(keras.callbacks.Callback):
             signal.raise_signal(signal.SIGTERM)
 
 
-def _train(subject, run, steps, resume=False):
-    """Trains and stops, so that nothing is exported.
+class _Copy(keras.callbacks.Callback):
+    """Commits a checkpoint at a step and copies the run, as it is if the process is killed there.
+
+    Args:
+      run: Path of the run.
+      step: int.
+      to: Path of the copy.
+    """
+
+    def __init__(self, run, step, to):
+        super().__init__()
+        self.run, self.at, self.to = Run(run), step, to
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.step) == self.at:
+            length = self.run.metrics_path.stat().st_size
+            record = {"step": self.at, "logs": {}, "log_length": length, "seconds": 0.0}
+            checkpoints.commit(self.run, self.model, record)
+            shutil.copytree(self.run.folder, self.to)
+
+
+def _train(subject, run, steps, *callbacks):
+    """Trains a new run, or resumes one that exists, and stops, so that nothing is exported.
 
     Returns:
       A list of (name, value): all weights after so many steps, and all that was logged.
     """
     run, stop = Run(run, subject.cls), _Stop(steps)
     try:
-        if resume:
+        if run.folder.exists():
             training.resume(run, subject.data, callbacks=[stop])
         else:
             training.train(
@@ -661,7 +765,7 @@ def _train(subject, run, steps, resume=False):
                 epochs=3,
                 batch_size=BATCH_SIZE,
                 seed=3,
-                callbacks=[stop],
+                callbacks=[*callbacks, stop],
             )
     except TrainingInterrupted:
         pass

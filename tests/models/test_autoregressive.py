@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.toys import make
 
 import zoo
 from zoo.models.pixelcnn import PixelCNN
@@ -26,7 +27,7 @@ def cls(request):
 def loud(cls, shape, levels, spread=0.4, **options):
     """A model whose weights are random, and so large that it is far from uniform."""
     keras.utils.set_random_seed(1)
-    model = cls(shape, levels, **{CHANNELS[cls]: 8, "num_layers": 2, **options})
+    model = make(cls, shape, levels, **{CHANNELS[cls]: 8, "num_layers": 2, **options})
     for k, weight in enumerate(model.trainable_weights):
         noise = tf.random.stateless_normal(weight.shape, (3, k))
         weight.assign(weight + spread * noise)
@@ -67,7 +68,7 @@ def test_probabilities_of_all_images_sum_to_one(cls, shape, levels, options):
     found = []
     for label in range(max(1, model.num_classes)):
         labels = tf.fill([len(x)], label) if model.num_classes else None
-        p = np.exp(model.log_prob(x, None, labels=labels).numpy().astype(np.float64))
+        p = np.exp(model.log_prob(x, 0, condition=labels).numpy().astype(np.float64))
         assert p.sum() == pytest.approx(1.0, abs=1e-4)
         assert np.abs(p - 1 / len(p)).sum() / 2 > 0.25  # in total variation from uniform
         found.append(p)
@@ -101,10 +102,10 @@ def test_every_position_depends_on_the_label(cls):
     assert (np.abs(parameters - parameters[0])[1:] > 1e-3).all()
 
 
-def draw_naively(model, n, seed, labels=None, first=0):
+def draw_naively(model, n, seed, condition=None, first=0):
     """Samples by a whole pass for every position; returns images and the parameters drawn from."""
     u = zoo.random.uniform(seed, first, n, (*model.raster.grid, 2)).numpy()
-    x, label = np.zeros((n, *model.raster.grid), np.float32), model.one_hot(labels, n)
+    x, label = np.zeros((n, *model.raster.grid), np.float32), model.one_hot(condition, n)
     compute = tf.function(model.parameters)
     used = []
     for at in np.ndindex(model.raster.grid[:2]):
@@ -136,7 +137,7 @@ def test_the_cached_sampler_is_the_naive_one(cls, shape, levels, options, monkey
 
     distribution, used = model.raster.distribution, []
     monkeypatch.setattr(model.raster, "distribution", lambda p: used.append(p) or distribution(p))
-    drawn = model.sample(5, SEED, labels=labels, first=2)
+    drawn = model.sample(5, SEED, condition=labels, first=2)
     np.testing.assert_allclose(tf.stack(used), expected_parameters, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(drawn, expected, atol=1e-6)
     assert len(np.unique(drawn)) > 1 or drawn.shape[1:] == (1, 1, 1)
@@ -152,7 +153,7 @@ def test_the_saved_model_draws_as_the_naive_sampler(exported):
     model, saved = exported
     labels = labels_in_turn(model, 5)
     expected, _ = draw_naively(model, 5, SEED, labels)
-    np.testing.assert_allclose(saved.sample(5, SEED, labels=labels), expected, atol=1e-6)
+    np.testing.assert_allclose(saved.sample(5, SEED, condition=labels), expected, atol=1e-6)
 
 
 def test_the_saved_model_completes_and_scores(exported):
@@ -160,12 +161,12 @@ def test_the_saved_model_completes_and_scores(exported):
     labels, x = labels_in_turn(model, 5), some_images(5, model.shape, 256)
     mask = np.zeros(x.shape, np.float32)
     mask[:, :3] = 1
-    expected = model.complete(x, mask, SEED, labels=labels)
-    completed = saved.complete(x, mask, SEED, labels=labels).numpy()
+    expected = model.complete(x, mask, SEED, condition=labels)
+    completed = saved.complete(x, mask, SEED, condition=labels).numpy()
     np.testing.assert_allclose(completed, expected, atol=1e-6)
     np.testing.assert_array_equal(completed[mask == 1], x[mask == 1])
-    log_prob = model.log_prob(x, None, labels=labels)
-    np.testing.assert_allclose(saved.log_prob(x, SEED, labels=labels), log_prob, rtol=1e-5)
+    log_prob = model.log_prob(x, 0, condition=labels)
+    np.testing.assert_allclose(saved.log_prob(x, SEED, condition=labels), log_prob, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -197,12 +198,12 @@ def test_complete_draws_from_the_conditional_distribution(cls, block, num_classe
     model = loud(cls, (2, 2, 1), 2, block=block, num_classes=num_classes)
     images, n = all_images((2, 2, 1), 2), 4000
     label = tf.ones([n], tf.int32) if num_classes else None
-    joint = np.exp(model.log_prob(images, None, labels=None if label is None else label[:16]))
+    joint = np.exp(model.log_prob(images, 0, condition=None if label is None else label[:16]))
     for known in ([], [1], [0, 1], [1, 0, 1]):
         x, mask = np.zeros((2, n, 4), np.float32)
         x[:, : len(known)], mask[:, : len(known)] = known, 1
         x, mask = tf.reshape(x, [n, 2, 2, 1]), tf.reshape(mask, [n, 2, 2, 1])
-        drawn = model.complete(x, mask, SEED, labels=label)
+        drawn = model.complete(x, mask, SEED, condition=label)
         counts = np.bincount(drawn.numpy().reshape(n, 4).astype(int) @ [8, 4, 2, 1], minlength=16)
         possible = (images.numpy().reshape(16, 4)[:, : len(known)] == known).all(1)
         expected = n * joint * possible / joint[possible].sum()
@@ -223,7 +224,7 @@ def test_sample_has_the_frequencies_of_the_model(cls):
     model = loud(cls, (2, 2, 1), 4, block=1)
     drawn = model.sample(20_000, SEED).numpy().reshape(-1, 4) * 3
     counts = np.bincount(np.rint(drawn).astype(int) @ [64, 16, 4, 1], minlength=256)
-    expected = 20_000 * np.exp(model.log_prob(all_images((2, 2, 1), 4), None))
+    expected = 20_000 * np.exp(model.log_prob(all_images((2, 2, 1), 4), 0))
     np.testing.assert_array_less(np.abs(counts - expected), 5 * np.sqrt(expected) + 5)
 
 
@@ -231,7 +232,7 @@ def test_the_loss_is_the_negative_log_prob_with_dropout_in_training_alone(cls):
     model = loud(cls, (4, 4, 1), 2, dropout_rate=0.5)
     x = some_images(8, model.shape, 2)
     loss = model.compute_loss(x, None, SEED, 0)
-    assert loss.numpy() == pytest.approx(-np.mean(model.log_prob(x, None)), rel=1e-5)
+    assert loss.numpy() == pytest.approx(-np.mean(model.log_prob(x, 0)), rel=1e-5)
     dropped = model.compute_loss(x, None, SEED, 0, training=True)
     assert dropped.numpy() != pytest.approx(loss.numpy(), rel=1e-3)
     halves = [
@@ -261,10 +262,10 @@ def test_in_bfloat16_all_is_float32_and_finite(cls, levels, options):
     assert loss.dtype == tf.float32
     assert np.isfinite(loss)
     assert all(np.isfinite(gradient).all() for gradient in gradients)
-    drawn = model.sample(5, SEED, labels=labels)
+    drawn = model.sample(5, SEED, condition=labels)
     assert drawn.dtype == tf.float32
     assert np.isin(np.rint(drawn * (levels - 1)), range(levels)).all()
-    assert np.isfinite(model.log_prob(drawn, None, labels=labels)).all()
+    assert np.isfinite(model.log_prob(drawn, 0, condition=labels)).all()
 
 
 @pytest.mark.parametrize(
@@ -283,14 +284,14 @@ def test_in_bfloat16_all_is_float32_and_finite(cls, levels, options):
         ({"dropout_rate": float("nan")}, "dropout_rate=nan"),
         ({"learning_rate": 0.0}, "learning_rate=0.0"),
         ({"learning_rate": float("inf")}, "learning_rate=inf"),
-        ({"num_classes": -1}, "num_classes=-1"),
+        ({"num_classes": -1}, "levels=-1"),
     ],
 )
 def test_bad_options(cls, options, message):
     with pytest.raises(ValueError, match=message):
-        cls(**{"shape": (8, 8, 1), **options})
+        make(cls, **{"shape": (8, 8, 1), **options})
 
 
 def test_no_channels(cls):
     with pytest.raises(ValueError, match=f"{CHANNELS[cls]}=0"):
-        cls((8, 8, 1), **{CHANNELS[cls]: 0})
+        make(cls, (8, 8, 1), **{CHANNELS[cls]: 0})

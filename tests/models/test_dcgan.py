@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.toys import make
 
 import zoo
 from zoo.models.dcgan import DCGAN, Kernel, augmented
@@ -15,7 +16,7 @@ test_conformance = zoo.testing.conformance(DCGAN, filters=16, latent_dim=32, lea
 def tiny():
     """A DCGAN of 8 x 8 images of 256 levels, four of them, and their labels."""
     keras.utils.set_random_seed(1)
-    model = DCGAN((8, 8, 1), num_classes=2, latent_dim=3, filters=4)
+    model = make(DCGAN, (8, 8, 1), 256, num_classes=2, latent_dim=3, filters=4)
     x = np.random.default_rng(1).integers(0, 256, (4, 8, 8, 1)).astype(np.float32) / 255.0
     return model, tf.constant(x), tf.constant([0, 1, 1, 0])
 
@@ -26,7 +27,7 @@ SIDES = [(side, side) for side in (8, 14, 16, 28, 32, 56, 64, 112, 128)]
 @pytest.mark.parametrize("sides", [*SIDES, (9, 50)])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_images_of_every_side_and_colour(sides, channels):
-    model = DCGAN((*sides, channels), latent_dim=4, filters=2)
+    model = make(DCGAN, (*sides, channels), 256, latent_dim=4, filters=2)
     x = model.sample(2, tf.constant([0, 1]))
     assert x.shape == (2, *sides, channels)
     assert model.discriminate(x, tf.zeros([2, 0])).shape == (2,)
@@ -187,7 +188,7 @@ def test_images_are_augmented_as_computed_by_hand():
 
 def test_the_discriminator_sees_augmented_images_in_training_alone(tiny):
     plain, x, y = tiny
-    model = DCGAN((8, 8, 1), num_classes=2, latent_dim=3, filters=4, augment=True)
+    model = make(DCGAN, (8, 8, 1), 256, num_classes=2, latent_dim=3, filters=4, augment=True)
     model.set_weights(plain.get_weights())
     label, seed = tf.one_hot(y, 2), tf.constant([1, 2])
     seen = plain.discriminate(augmented(x, seed, 6), label)
@@ -215,4 +216,4 @@ def test_the_discriminator_sees_augmented_images_in_training_alone(tiny):
 )
 def test_what_cannot_be_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        DCGAN(**{"shape": (8, 8, 1), **options})
+        make(DCGAN, **{"shape": (8, 8, 1), **options})

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.toys import make
 
 import zoo
 from zoo.models.gan import GAN
@@ -15,7 +16,7 @@ test_conformance = zoo.testing.conformance(GAN, hidden_dim=128, latent_dim=8, le
 def tiny():
     """A GAN of 2 x 2 images of 256 levels, four of them, and their labels."""
     keras.utils.set_random_seed(1)
-    model = GAN((2, 2, 1), num_classes=2, latent_dim=3, hidden_dim=5, dropout_rate=0.3)
+    model = make(GAN, (2, 2, 1), 256, num_classes=2, latent_dim=3, hidden_dim=5, dropout_rate=0.3)
     for k, weight in enumerate(model.trainable_weights):
         weight.assign(weight + 0.3 * tf.random.stateless_normal(weight.shape, (3, k)))
     x = np.random.default_rng(1).integers(0, 256, (4, 2, 2, 1)).astype(np.float32) / 255.0
@@ -149,7 +150,7 @@ def test_what_samples_is_the_average_of_the_generator_alone(tiny):
 
 
 def test_fakes_are_on_the_grid_and_still_have_a_gradient():
-    model = GAN((2, 2, 1), levels=2, latent_dim=3, hidden_dim=5)
+    model = make(GAN, (2, 2, 1), levels=2, latent_dim=3, hidden_dim=5)
     with tf.GradientTape() as tape:
         x = model.sample(50, tf.constant([1, 2]))
     assert set(np.unique(x)) == {0.0, 1.0}
@@ -169,14 +170,14 @@ def test_fakes_are_on_the_grid_and_still_have_a_gradient():
 )
 def test_what_cannot_be_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        GAN(**{"shape": (4, 4, 1), **options})
+        make(GAN, **{"shape": (4, 4, 1), **options})
 
 
 SMALL = dict(hidden_dim=32, latent_dim=4, learning_rate=1e-3)
 
 
 def test_a_discriminator_that_is_right_has_not_won_before_it_is_sure():
-    model = GAN((8, 8, 1), **SMALL)
+    model = make(GAN, (8, 8, 1), 256, **SMALL)
     log = [
         {"step": 10 * k, "discriminator_accuracy": 1.0, "generator_loss": 9.0} for k in range(300)
     ]

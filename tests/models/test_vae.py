@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.toys import make
 
 import zoo
 from zoo.models.vae import VAE
@@ -17,7 +18,7 @@ test_conformance = zoo.testing.conformance(VAE, filters=4, hidden_dim=16, latent
 def tiny():
     """A VAE of 2 x 2 binary images and one latent, with weights that are not near zero."""
     keras.utils.set_random_seed(2)
-    model = VAE((2, 2, 1), 2, latent_dim=1, filters=4, hidden_dim=16)
+    model = make(VAE, (2, 2, 1), 2, latent_dim=1, filters=4, hidden_dim=16)
     for weight in model.trainable_weights:
         weight.assign(weight + 0.15 * tf.random.stateless_normal(weight.shape, (1, 2)))
     images = np.array([*itertools.product([0.0, 1.0], repeat=4)], np.float32)
@@ -82,7 +83,7 @@ def test_sample_has_the_frequencies_of_the_model(tiny):
 
 def test_decode_is_the_mean_of_what_sample_draws():
     for levels in (2, 256):
-        model = VAE((8, 8, 1), levels, latent_dim=2, filters=4)
+        model = make(VAE, (8, 8, 1), levels, latent_dim=2, filters=4)
         z = tf.constant([[0.3, -1.2]])
         likelihood = model.likelihood(z).distribution
         u = (np.arange(4096, dtype=np.float32) + 0.5)[:, None, None, None] / 4096
@@ -95,7 +96,7 @@ def test_decode_is_the_mean_of_what_sample_draws():
 
 @pytest.mark.parametrize("shape", [(7, 9, 1), (1, 1, 1), (33, 20, 3)])
 def test_any_size_of_image(shape):
-    model = VAE(shape, 256, latent_dim=3, filters=4)
+    model = make(VAE, shape, 256, latent_dim=3, filters=4)
     x = model.sample(2, tf.constant([0, 0]))
     assert x.shape == (2, *shape)
     assert model.reconstruct(x).shape == x.shape
@@ -104,7 +105,7 @@ def test_any_size_of_image(shape):
 def test_the_first_steps_on_large_images_do_not_overflow():
     """Without `bounded` the loss of these steps is 1e18 nats, then NaN."""
     keras.utils.set_random_seed(3)
-    model = VAE((64, 64, 3), 256)
+    model = make(VAE, (64, 64, 3), 256)
     model.compile(total_steps=40)
     x = np.full((32, 64, 64, 3), 240, np.float32) / np.float32(255)
     for k, image in enumerate(x):
@@ -124,9 +125,9 @@ def test_the_first_steps_on_large_images_do_not_overflow():
         ({"levels": 0}, "levels=0"),
         ({"levels": 1}, "levels=1"),
         ({"shape": (0, 8, 1)}, "shape="),
-        ({"num_classes": -1}, "num_classes=-1"),
+        ({"num_classes": -1}, "levels=-1"),
     ],
 )
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
-        VAE(**{"shape": (8, 8, 1), **options})
+        make(VAE, **{"shape": (8, 8, 1), **options})

@@ -4,20 +4,23 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.datasets import Split
+from zoo.spec import Spec
 
 
 class Arrays(Split):
-    """Examples as they are given: those of `load_dataset` are images of 2 or 256 levels."""
+    """Examples as they are given: images, or sound if there are no levels."""
 
     fingerprint = "none"
 
     def __init__(self, x, labels=None, levels=0, split="test"):
-        classes = 0 if labels is None else int(max(labels)) + 1
-        super().__init__("arrays", split, len(x), x.shape[1:], levels, classes, (), ())
+        condition = None if labels is None else Spec((), int(max(labels)) + 1, "label")
+        kind = ("image", 0) if levels else ("audio", 8000)
+        spec = Spec(x.shape[1:], levels, kind[0], rate=kind[1])
+        super().__init__("arrays", split, len(x), spec, condition)
         self.x, self.labels = x.astype(np.float32), labels
 
-    def batches(self, batch_size, labels=False):
-        parts = (self.x, self.labels) if labels else self.x
+    def batches(self, batch_size, condition=False):
+        parts = (self.x, self.labels) if condition else self.x
         return tf.data.Dataset.from_tensor_slices(parts).batch(batch_size)
 
 

@@ -1,36 +1,68 @@
 """A toy whose loss draws noise, and can be made to break."""
 
+import keras
 import tensorflow as tf
 from support.toys import Pixels
 
+import zoo
 import zoo.random
+from zoo.model import GenerativeModel
+from zoo.spec import Spec
 
 
 class Noisy(Pixels):
     """Independent Bernoulli pixels of data that are seen through noise.
 
     Args:
-      shape: (height, width, channels) of an image.
-      levels: 2.
-      num_classes: number of labels the model is conditional on.
+      spec: Spec of a binary image.
+      condition: Spec of the label that the model is conditional on, or None.
       learning_rate: of Adam.
       nan_at: the step whose loss is not a number; 0 is none.
     """
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
-        levels: int = 2,
-        num_classes: int = 0,
+        spec: Spec,
+        condition: Spec | None = None,
         learning_rate: float = 0.05,
         nan_at: int = 0,
     ):
-        super().__init__(shape, levels, num_classes, learning_rate)
+        super().__init__(spec, condition, learning_rate)
         self.nan_at = nan_at
 
-    def compute_loss(self, x, y, seed, first, training=False):
+    def compute_loss(self, x, condition, seed, first, training=False):
         flipped = zoo.random.bernoulli(seed, first, tf.fill(tf.shape(x), 0.1))
         x = tf.abs(x - tf.reshape(flipped, tf.shape(x)))
-        loss = super().compute_loss(x, y, seed, first, training)
+        loss = super().compute_loss(x, condition, seed, first, training)
         breaks = tf.logical_and(self.nan_at > 0, self.step.value == self.nan_at)
         return tf.where(breaks, float("nan"), loss)
+
+
+class Sharpened(GenerativeModel):
+    """The pixels of another model, with a slope and an offset of their own: a model of two stages.
+
+    Args:
+      spec: Spec of a binary image.
+      first: a Noisy that is trained already.
+    """
+
+    recipe = Pixels.recipe
+    log_prob_kind = "exact"
+
+    def __init__(self, spec: Spec, first: zoo.Pretrained):
+        super().__init__(spec)
+        self.require(spec.levels == 2, "Sharpened is for binary images.", levels=spec.levels)
+        self.first = self.restore_stage(first)
+        self.slope = self.add_weight(shape=spec.shape, initializer="ones", name="slope")
+        self.offset = self.add_weight(shape=spec.shape, name="offset")
+        self.build()
+
+    def logits(self, condition, n):
+        return self.slope * self.first.logits(condition, n) + self.offset
+
+    def compile(self, optimizer=None, total_steps=None, **kwargs):
+        super().compile(optimizer or keras.optimizers.Adam(0.05), **kwargs)
+
+    compute_loss = Pixels.compute_loss
+    log_prob = Pixels.log_prob
+    sample = Pixels.sample

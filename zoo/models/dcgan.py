@@ -44,6 +44,7 @@ import tensorflow as tf
 
 import zoo.random
 from zoo.adversarial import AdversarialModel
+from zoo.spec import Spec
 
 __all__ = ["DCGAN"]
 
@@ -57,9 +58,8 @@ class DCGAN(AdversarialModel):
     """A GAN of convolutions.
 
     Args:
-      shape: (height, width, channels) of an image, with sides of 8 to 128.
-      levels: 2 for binary images, 256 for 8-bit ones.
-      num_classes: number of labels the model is conditional on; 0 is unconditional.
+      spec: Spec of an image, with sides of 8 to 128.
+      condition: Spec of the label that the model is conditional on; None is unconditional.
       latent_dim: dimensions of z.
       filters: channels at half the side of the image, doubled each time the side halves, but no
         more than 8 times as many.
@@ -75,23 +75,24 @@ class DCGAN(AdversarialModel):
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
-        levels: int = 256,
-        num_classes: int = 0,
+        spec: Spec,
+        condition: Spec | None = None,
         latent_dim: int = 64,
         filters: int = 64,
         learning_rate: float = 4e-4,
         augment: bool = False,
     ):
-        super().__init__(shape, levels, num_classes, latent_dim, learning_rate)
+        super().__init__(spec, condition, latent_dim, learning_rate)
         self.require(filters >= 1, "filters must be positive.", filters=filters)
         self.require(
-            all(LEAST <= side <= MOST for side in shape[:2]),
+            all(LEAST <= side <= MOST for side in spec.shape[:2]),
             f"Expected images with sides of {LEAST} to {MOST}. Add --size N (size=N).",
-            shape=shape,
+            shape=spec.shape,
         )
-        self.generator = generator(self.shape, num_classes, latent_dim, filters)
-        self.discriminator = Discriminator(self.shape, num_classes, filters, name="discriminator")
+        self.generator = generator(self.shape, self.num_classes, latent_dim, filters)
+        self.discriminator = Discriminator(
+            self.shape, self.num_classes, filters, name="discriminator"
+        )
         self.augment = augment
         self.build()
 

@@ -30,6 +30,7 @@ import tensorflow as tf
 import zoo.random
 from zoo.adversarial import AdversarialModel
 from zoo.layers import Dense, dropout
+from zoo.spec import Spec
 
 __all__ = ["GAN"]
 
@@ -40,9 +41,8 @@ class GAN(AdversarialModel):
     """A GAN of dense layers.
 
     Args:
-      shape: (height, width, channels) of an image.
-      levels: 2 for binary images, 256 for 8-bit ones.
-      num_classes: number of labels the model is conditional on; 0 is unconditional.
+      spec: Spec of an image.
+      condition: Spec of the label that the model is conditional on; None is unconditional.
       latent_dim: dimensions of z.
       hidden_dim: units of the two hidden layers of either network.
       dropout_rate: share of the discriminator's hidden values that training drops.
@@ -56,22 +56,21 @@ class GAN(AdversarialModel):
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
-        levels: int = 256,
-        num_classes: int = 0,
+        spec: Spec,
+        condition: Spec | None = None,
         latent_dim: int = 64,
         hidden_dim: int = 512,
         dropout_rate: float = 0.3,
         learning_rate: float = 5e-4,
     ):
-        super().__init__(shape, levels, num_classes, latent_dim, learning_rate)
+        super().__init__(spec, condition, latent_dim, learning_rate)
         self.require(hidden_dim >= 1, "hidden_dim must be positive.", hidden_dim=hidden_dim)
         self.require(
             0 <= dropout_rate < 1, "dropout_rate must be in [0, 1).", dropout_rate=dropout_rate
         )
-        self.generator = generator(self.shape, num_classes, latent_dim, hidden_dim)
+        self.generator = generator(self.shape, self.num_classes, latent_dim, hidden_dim)
         self.discriminator = Discriminator(hidden_dim, dropout_rate, name="discriminator")
-        self.discriminate(tf.zeros([1, *self.shape]), tf.zeros([1, num_classes]))
+        self.discriminate(tf.zeros([1, *self.shape]), tf.zeros([1, self.num_classes]))
         self.build()
 
     def discriminate(self, x, label, seed=None, first=0):

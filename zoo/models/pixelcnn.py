@@ -35,6 +35,7 @@ import tensorflow as tf
 import zoo.random
 from zoo.layers import Dense, dropout
 from zoo.raster import RasterModel
+from zoo.spec import Spec
 
 __all__ = ["PixelCNN"]
 
@@ -46,9 +47,8 @@ class PixelCNN(RasterModel):
     """A gated PixelCNN.
 
     Args:
-      shape: (height, width, channels) of an image, the sides multiples of block.
-      levels: 2 for binary images, 256 for 8-bit ones.
-      num_classes: number of labels the model is conditional on; 0 is unconditional.
+      spec: Spec of an image, the sides multiples of block.
+      condition: Spec of the label that the model is conditional on; None is unconditional.
       block: side of the squares of pixels that are drawn at once; 1 is a pixel at a time.
       filters: channels of the convolutions.
       num_layers: gated layers, each with a vertical and a horizontal convolution.
@@ -65,9 +65,8 @@ class PixelCNN(RasterModel):
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
-        levels: int = 2,
-        num_classes: int = 0,
+        spec: Spec,
+        condition: Spec | None = None,
         block: int = 2,
         filters: int = 64,
         num_layers: int = 8,
@@ -76,8 +75,8 @@ class PixelCNN(RasterModel):
         learning_rate: float = 2e-3,
     ):
         if dropout_rate is None:
-            dropout_rate = 0.2 if levels == 2 else 0.1
-        super().__init__(shape, levels, num_classes, block, mixtures, dropout_rate, learning_rate)
+            dropout_rate = 0.2 if spec.levels == 2 else 0.1
+        super().__init__(spec, condition, block, mixtures, dropout_rate, learning_rate)
         self.require(filters >= 1, "filters must be positive.", filters=filters)
         self.require(num_layers >= 1, "num_layers must be positive.", num_layers=num_layers)
         height, width, size = self.raster.grid
@@ -89,16 +88,18 @@ class PixelCNN(RasterModel):
             shape=(height, width, 2 * filters), initializer="zeros", name="bias"
         )
         self.places = self.label_bias = None
-        if num_classes:
+        if self.num_classes:
             self.places = Dense(height * width * PLACES, use_bias=False, name="places")
             self.label_bias = Dense(2 * filters, use_bias=False, name="label_bias")
         self.gated = [
-            GatedLayer(filters, num_classes > 0, name=f"gated_{k}") for k in range(num_layers)
+            GatedLayer(filters, self.num_classes > 0, name=f"gated_{k}") for k in range(num_layers)
         ]
         self.hidden = Dense(2 * filters, activation="relu", name="hidden")
         self.head = Dense(self.raster.num_parameters, name="head")
         zeros = tf.zeros([1, height, width, size])
-        self.parameters(zeros, self.one_hot(tf.zeros([1], tf.int32) if num_classes else None, 1))
+        self.parameters(
+            zeros, self.one_hot(tf.zeros([1], tf.int32) if self.num_classes else None, 1)
+        )
         self.build()
 
     def parameters(self, x, label, seed=None, first=0):

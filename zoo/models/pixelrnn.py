@@ -34,6 +34,7 @@ import tensorflow as tf
 import zoo.random
 from zoo.layers import Dense, dropout
 from zoo.raster import RasterModel
+from zoo.spec import Spec
 
 __all__ = ["PixelRNN"]
 
@@ -44,9 +45,8 @@ class PixelRNN(RasterModel):
     """A PixelRNN of GRUs.
 
     Args:
-      shape: (height, width, channels) of an image, the sides multiples of block.
-      levels: 2 for binary images, 256 for 8-bit ones.
-      num_classes: number of labels the model is conditional on; 0 is unconditional.
+      spec: Spec of an image, the sides multiples of block.
+      condition: Spec of the label that the model is conditional on; None is unconditional.
       block: side of the squares of pixels that are drawn at once; 1 is a pixel at a time.
       units: channels of every GRU.
       num_layers: layers, each of a GRU down the rows and one along the row.
@@ -62,9 +62,8 @@ class PixelRNN(RasterModel):
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
-        levels: int = 2,
-        num_classes: int = 0,
+        spec: Spec,
+        condition: Spec | None = None,
         block: int = 2,
         units: int = 64,
         num_layers: int = 4,
@@ -72,7 +71,7 @@ class PixelRNN(RasterModel):
         dropout_rate: float = 0.2,
         learning_rate: float = 2e-3,
     ):
-        super().__init__(shape, levels, num_classes, block, mixtures, dropout_rate, learning_rate)
+        super().__init__(spec, condition, block, mixtures, dropout_rate, learning_rate)
         self.require(units >= 1, "units must be positive.", units=units)
         self.require(num_layers >= 1, "num_layers must be positive.", num_layers=num_layers)
         height, width, size = self.raster.grid
@@ -82,11 +81,12 @@ class PixelRNN(RasterModel):
             shape=(height, width, 2 * units), initializer="zeros", name="bias"
         )
         self.recurrent = [
-            RecurrentLayer(units, num_classes > 0, name=f"recurrent_{k}") for k in range(num_layers)
+            RecurrentLayer(units, self.num_classes > 0, name=f"recurrent_{k}")
+            for k in range(num_layers)
         ]
         self.hidden = Dense(2 * units, activation="relu", name="hidden")
         self.head = Dense(self.raster.num_parameters, name="head")
-        label = self.one_hot(tf.zeros([1], tf.int32) if num_classes else None, 1)
+        label = self.one_hot(tf.zeros([1], tf.int32) if self.num_classes else None, 1)
         self.parameters(tf.zeros([1, height, width, size]), label)
         self.build()
 

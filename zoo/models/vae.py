@@ -32,6 +32,7 @@ import zoo.random
 from zoo.distributions import DiscretizedLogistic
 from zoo.model import GenerativeModel
 from zoo.schedules import warm_cosine
+from zoo.spec import Spec
 
 __all__ = ["VAE"]
 
@@ -46,9 +47,8 @@ class VAE(GenerativeModel):
     """A convolutional VAE.
 
     Args:
-      shape: (height, width, channels) of an image.
-      levels: 2 for binary images, 256 for 8-bit ones.
-      num_classes: number of labels the model is conditional on; 0 is unconditional.
+      spec: Spec of an image.
+      condition: Spec of the label that the model is conditional on; None is unconditional.
       latent_dim: dimensions of z.
       filters: channels of the convolutions at a quarter of the image's sides; half as many at half.
       hidden_dim: units of the dense layer between the convolutions and z, on either side.
@@ -63,24 +63,22 @@ class VAE(GenerativeModel):
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
-        levels: int = 2,
-        num_classes: int = 0,
+        spec: Spec,
+        condition: Spec | None = None,
         latent_dim: int = 32,
         filters: int = 64,
         hidden_dim: int = 512,
         learning_rate: float = 4e-3,
     ):
-        super().__init__(shape, levels, num_classes)
-        self.require_images()
+        super().__init__(spec, condition)
         self.require(latent_dim >= 1, "latent_dim must be positive.", latent_dim=latent_dim)
         self.require(filters >= 2, "filters must be at least 2.", filters=filters)
         self.require(hidden_dim >= 1, "hidden_dim must be positive.", hidden_dim=hidden_dim)
         self.require_learning_rate(learning_rate)
         self.latent_dim, self.learning_rate = latent_dim, learning_rate
-        sizes = (self.shape, num_classes, latent_dim, filters, hidden_dim)
+        sizes = (self.shape, self.num_classes, latent_dim, filters, hidden_dim)
         self.encoder = encoder(*sizes)
-        self.decoder = decoder(*sizes, 1 if levels == 2 else 2)
+        self.decoder = decoder(*sizes, 1 if self.levels == 2 else 2)
         self.rate = keras.metrics.Mean(name="rate")
         self.distortion = keras.metrics.Mean(name="distortion")
         self.build()
@@ -89,17 +87,17 @@ class VAE(GenerativeModel):
         """Returns p(z), a distribution of [latent_dim]."""
         return tfd.Independent(tfd.Normal(tf.zeros(self.latent_dim), 1.0), 1)
 
-    def posterior(self, x, labels=None):
+    def posterior(self, x, condition=None):
         """Returns q(z | x), n distributions of [latent_dim]."""
-        parameters = self.encoder([self.on_grid(x), self.one_hot(labels, tf.shape(x)[0])])
+        parameters = self.encoder([self.on_grid(x), self.one_hot(condition, tf.shape(x)[0])])
         loc, log_scale = tf.split(tf.cast(parameters, tf.float32), 2, axis=-1)  # [B, Z]
         log_scale = bounded(log_scale + 3.0, 4.0) - 3.0
         return tfd.Independent(tfd.Normal(bounded(loc, 8.0), tf.exp(log_scale)), 1)
 
-    def likelihood(self, z, labels=None):
+    def likelihood(self, z, condition=None):
         """Returns p(x | z), n distributions of shape over the values 0 … levels - 1."""
         z = tf.convert_to_tensor(z)
-        parameters = self.decoder([z, self.one_hot(labels, tf.shape(z)[0])])
+        parameters = self.decoder([z, self.one_hot(condition, tf.shape(z)[0])])
         parameters = tf.cast(parameters, tf.float32)  # [B, H, W, C or 2 C]
         if self.levels == 2:
             return tfd.Independent(tfd.Bernoulli(logits=parameters, dtype=tf.float32), 3)
@@ -109,9 +107,9 @@ class VAE(GenerativeModel):
         loc = self.levels * (bounded(loc, 1.0) + 0.5)
         return tfd.Independent(DiscretizedLogistic(loc, scale, self.levels), 3)
 
-    def call(self, x, labels=None):
+    def call(self, x, condition=None):
         """Returns the reconstruction of x."""
-        return self.reconstruct(x, labels)
+        return self.reconstruct(x, condition)
 
     def compile(self, optimizer=None, total_steps=None, **kwargs):
         """Compiles; AdamW, the default, has a rate that rises and falls over total_steps."""
@@ -119,17 +117,17 @@ class VAE(GenerativeModel):
         optimizer = optimizer or keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY)
         super().compile(optimizer, **kwargs)
 
-    def compute_loss(self, x, y, seed, first, training=False):
+    def compute_loss(self, x, condition, seed, first, training=False):
         """Returns the negative ELBO, float32 [], in nats per image."""
-        posterior = self.posterior(x, y)
+        posterior = self.posterior(x, condition)
         z = self._draw_latents(posterior, seed, first)
-        distortion = -self.likelihood(z, y).log_prob(x * (self.levels - 1.0))  # [B]
+        distortion = -self.likelihood(z, condition).log_prob(x * (self.levels - 1.0))  # [B]
         rate = tfd.kl_divergence(posterior, self.prior())  # [B]
         self.distortion.update_state(distortion)
         self.rate.update_state(rate)
         return tf.reduce_mean(distortion + rate)
 
-    def log_prob(self, x, seed, labels=None, first=0):
+    def log_prob(self, x, seed, condition=None, first=0):
         """Returns one log importance weight log p(x, z) / q(z | x) an image, in nats.
 
         Its mean is the ELBO; the log-mean-exp over k seeds is the importance-weighted bound of
@@ -138,46 +136,46 @@ class VAE(GenerativeModel):
         Args:
           x: float32 [n, *shape], in [0, 1] on the grid of the levels.
           seed: int32 [2]; the draw of image k depends on (seed, first + k) alone.
-          labels: int32 [n], or None where the model is unconditional.
+          condition: int32 [n], labels; or None where the model is unconditional.
           first: int32 []; index of the first image.
 
         Returns:
           float32 [n].
         """
-        posterior = self.posterior(x, labels)
+        posterior = self.posterior(x, condition)
         z = self._draw_latents(posterior, seed, first)
-        log_likelihood = self.likelihood(z, labels).log_prob(x * (self.levels - 1.0))
+        log_likelihood = self.likelihood(z, condition).log_prob(x * (self.levels - 1.0))
         return log_likelihood + self.prior().log_prob(z) - posterior.log_prob(z)
 
-    def encode(self, x, labels=None):
+    def encode(self, x, condition=None):
         """Returns the mean of q(z | x), float32 [n, latent_dim], for x as in `log_prob`."""
-        return self.posterior(x, labels).mean()
+        return self.posterior(x, condition).mean()
 
-    def decode(self, z, labels=None):
+    def decode(self, z, condition=None):
         """Returns the mean of p(x | z), float32 [n, *shape] in [0, 1], for z as of `encode`."""
-        pixel = self.likelihood(z, labels).distribution
+        pixel = self.likelihood(z, condition).distribution
         if self.levels == 2:
             return pixel.probs_parameter()
         return pixel.mean() / (self.levels - 1.0)
 
-    def reconstruct(self, x, labels=None):
+    def reconstruct(self, x, condition=None):
         """Returns the mean of p(x' | z) at the mean z of q(z | x), as `decode` does."""
-        return self.decode(self.encode(x, labels), labels)
+        return self.decode(self.encode(x, condition), condition)
 
-    def sample(self, num_samples, seed, labels=None, first=0):
+    def sample(self, num_samples, seed, condition=None, first=0):
         """Draws images: z from the prior, then x from p(x | z).
 
         Args:
           num_samples: int32 [].
           seed: int32 [2]; image k depends on (seed, first + k) alone.
-          labels: int32 [num_samples], or None where the model is unconditional.
+          condition: int32 [n], labels; or None where the model is unconditional.
           first: int32 []; index of the first image, to draw many in parts.
 
         Returns:
           float32 [num_samples, height, width, channels], in [0, 1] on the grid of the levels.
         """
         z = zoo.random.normal(zoo.random.fold_in(seed, 0), first, num_samples, (self.latent_dim,))
-        pixel = self.likelihood(z, labels).distribution
+        pixel = self.likelihood(z, condition).distribution
         u = zoo.random.uniform(zoo.random.fold_in(seed, 1), first, num_samples, self.shape)
         if self.levels == 2:
             return tf.cast(u < pixel.probs_parameter(), tf.float32)

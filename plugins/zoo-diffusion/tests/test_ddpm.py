@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.toys import make
 from zoo_diffusion.ddpm import DDPM
 
 import zoo
@@ -17,10 +18,10 @@ test_conformance = zoo.testing.conformance(
 SEED = tf.constant([1, 2])
 
 
-def make(shape=(2, 2, 1), levels=2, **options):
+def small(shape=(2, 2, 1), levels=2, **options):
     """A small DDPM whose network does not predict nearly 0."""
     keras.utils.set_random_seed(1)
-    model = DDPM(shape, levels, filters=4, num_blocks=1, **options)
+    model = make(DDPM, shape, levels, filters=4, num_blocks=1, **options)
     for k, weight in enumerate(model.trainable_weights):
         weight.assign(weight + 0.2 * tf.random.stateless_normal(weight.shape, (3, k)))
     return model
@@ -52,7 +53,7 @@ def bounds(model, x, count, first=0):
 
 def test_noise_is_added_step_by_step():
     """Means and variances of the chain of x_t = sqrt(alpha_t) x_{t-1} + sqrt(beta_t) noise."""
-    model = make(diffusion_steps=9, num_steps=3)
+    model = small(diffusion_steps=9, num_steps=3)
     mean, variance = 1.0, 0.0
     for t, alpha in enumerate(alphas(model), start=1):
         mean, variance = np.sqrt(alpha) * mean, alpha * variance + 1.0 - alpha
@@ -66,13 +67,13 @@ def test_noise_is_added_step_by_step():
 
 @pytest.mark.parametrize("levels", [2, 256])
 def test_the_first_noise_is_a_quarter_of_a_level(levels):
-    a, s = make(levels=levels).coefficients([1])
+    a, s = small(levels=levels).coefficients([1])
     assert float(s[0, 0, 0, 0] / a[0, 0, 0, 0]) * (levels - 1) / 2 == pytest.approx(1 / 4)
 
 
 def test_posterior_is_that_of_the_paper():
     """Ho et al., equations 6 and 7."""
-    model = make(diffusion_steps=6, num_steps=6, sampler="ddpm")
+    model = small(diffusion_steps=6, num_steps=6, sampler="ddpm")
     x0, x = np.random.default_rng(1).standard_normal((2, 1, 2, 2, 1)).astype(np.float32)
     for t in range(1, 6):
         beta, alpha, bar, before = by_hand(model, t)
@@ -84,7 +85,7 @@ def test_posterior_is_that_of_the_paper():
 
 
 def test_a_step_of_ddpm_is_algorithm_2():
-    model = make(diffusion_steps=6, num_steps=6, sampler="ddpm")
+    model = small(diffusion_steps=6, num_steps=6, sampler="ddpm")
     x = tf.constant([[[[0.1], [-0.2]], [[0.0], [0.3]]]])
     for t in range(2, 6):
         beta, alpha, bar, _ = by_hand(model, t)
@@ -101,7 +102,7 @@ def test_a_step_of_ddpm_is_algorithm_2():
 
 
 def test_the_noise_of_a_short_step_is_as_exact_as_that_of_a_long_one():
-    model = make(levels=256, diffusion_steps=1000, sampler="ddpm")
+    model = small(levels=256, diffusion_steps=1000, sampler="ddpm")
     t = np.arange(2, 1001)
     bar = np.cos(model.angles) ** 2
     expected = (1.0 - bar[t - 1]) / (1.0 - bar[t]) * (1.0 - bar[t] / bar[t - 1])  # in float64
@@ -114,7 +115,7 @@ def test_the_noise_of_a_short_step_is_as_exact_as_that_of_a_long_one():
 @pytest.mark.parametrize("num_steps", [1, 3, 7])
 def test_samples_are_of_the_steps_of_song_et_al(sampler, num_steps):
     """Equation 12 with the sigma of equation 16, eta being 1 or 0, over part of the steps."""
-    model = make(levels=256, diffusion_steps=7, sampler=sampler, num_steps=num_steps)
+    model = small(levels=256, diffusion_steps=7, sampler=sampler, num_steps=num_steps)
     times = [7 * k // num_steps for k in range(num_steps + 1)]
     bar = np.cos(model.angles) ** 2
 
@@ -139,7 +140,7 @@ def test_samples_are_of_the_steps_of_song_et_al(sampler, num_steps):
 
 
 def test_the_loss_is_that_of_equation_14_over_the_square_of_a():
-    model = make(diffusion_steps=5, num_steps=5)
+    model = small(diffusion_steps=5, num_steps=5)
     x = tf.repeat(images(model)[5:6], 64, axis=0)
     u = zoo.random.uniform(zoo.random.fold_in(SEED, 0), 0, 64, ())
     t = 1 + np.floor(5.0 * u).astype(np.int32)
@@ -158,7 +159,7 @@ def test_the_loss_is_that_of_equation_14_over_the_square_of_a():
 @pytest.mark.parametrize("steps", [2, 6])
 def test_bound_is_the_whole_sum_on_average(steps):
     """Against each KL of two normals of the paper, and the decoder summed up by hand."""
-    model = make(levels=4, diffusion_steps=steps, num_steps=steps, sampler="ddpm")
+    model = small(levels=4, diffusion_steps=steps, num_steps=steps, sampler="ddpm")
     x = images(model)[37]
     rng, count = np.random.default_rng(1), 4096
     x0 = np.repeat(2.0 * x[None] - 1.0, count, axis=0)
@@ -187,9 +188,9 @@ def test_bound_is_the_whole_sum_on_average(steps):
 
 def test_bound_is_tight_where_the_best_network_is_known():
     """Two fair coins: the mean of x_0 given x_t is tanh(a x_t / s^2), and log p(x) = -2 log 2."""
-    model = make((1, 2, 1), num_steps=5)
+    model = small((1, 2, 1), num_steps=5)
 
-    def denoised(x, t, labels=None):
+    def denoised(x, t, condition=None):
         a, s = model.coefficients(t)
         return tf.tanh(a * x / s**2)
 
@@ -201,7 +202,7 @@ def test_bound_is_tight_where_the_best_network_is_known():
 
 
 def test_bounds_of_all_images_sum_to_less_than_one():
-    model = make(diffusion_steps=40, num_steps=5)
+    model = small(diffusion_steps=40, num_steps=5)
     values = bounds(model, images(model), 512)
     error = values.std(0) / np.sqrt(len(values))
     assert np.exp(values.mean(0) + 3.0 * error).sum() < 1.0
@@ -209,7 +210,7 @@ def test_bounds_of_all_images_sum_to_less_than_one():
 
 @pytest.mark.parametrize("shape", [(7, 9, 1), (1, 1, 1), (33, 20, 3)])
 def test_any_size_of_image(shape):
-    model = make(shape, 256, diffusion_steps=4, num_steps=2)
+    model = small(shape, 256, diffusion_steps=4, num_steps=2)
     x = model.sample(2, SEED)
     assert x.shape == (2, *shape)
     assert model.log_prob(x, SEED).shape == (2,)
@@ -231,4 +232,4 @@ def test_any_size_of_image(shape):
 )
 def test_what_cannot_be_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        DDPM(**{"shape": (8, 8, 1), **options})
+        make(DDPM, **{"shape": (8, 8, 1), **options})

@@ -52,7 +52,7 @@ from zoo.schedules import warm_cosine
 
 __all__ = ["DDPM"]
 
-ZOO_API = 1
+ZOO_API = 2
 
 FIRST = 1 / 4  # standard deviation of the noise of x_1, in levels
 SCALE = 1 / 12  # of p(x_0 | x_1), in levels: the network knows more than x_1 alone says
@@ -71,9 +71,8 @@ class DDPM(zoo.GenerativeModel):
     """A diffusion model of images.
 
     Args:
-      shape: (height, width, channels) of an image.
-      levels: 2 for binary images, 256 for 8-bit ones.
-      num_classes: number of labels the model is conditional on; 0 is unconditional.
+      spec: Spec of an image.
+      condition: Spec of the label that the model is conditional on; None is unconditional.
       diffusion_steps: T, steps from an image to noise, in training and in the likelihood.
       sampler: "ddpm" adds noise again in every step, "ddim" adds none.
       num_steps: steps of the sampler, evenly spaced among those of the diffusion.
@@ -90,9 +89,8 @@ class DDPM(zoo.GenerativeModel):
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
-        levels: int = 256,
-        num_classes: int = 0,
+        spec: zoo.Spec,
+        condition: zoo.Spec | None = None,
         diffusion_steps: int = 1000,
         sampler: Literal["ddpm", "ddim"] = "ddpm",
         num_steps: int = 25,
@@ -100,8 +98,7 @@ class DDPM(zoo.GenerativeModel):
         num_blocks: int = 2,
         learning_rate: float = 2e-3,
     ):
-        super().__init__(shape, levels, num_classes)
-        self.require_images()
+        super().__init__(spec, condition)
         self.require(
             sampler in ("ddpm", "ddim"), "sampler must be 'ddpm' or 'ddim'.", sampler=sampler
         )
@@ -121,10 +118,10 @@ class DDPM(zoo.GenerativeModel):
         self.require_learning_rate(learning_rate)
         self.diffusion_steps, self.sampler, self.num_steps = diffusion_steps, sampler, num_steps
         self.learning_rate = learning_rate
-        ends = [math.atan(FIRST * 2.0 / (levels - 1)), math.pi / 2]
+        ends = [math.atan(FIRST * 2.0 / (self.levels - 1)), math.pi / 2]
         angles = np.linspace(*np.power(ends, 1.0 / POWER), diffusion_steps) ** POWER
         self.angles = np.insert(angles, 0, 0.0)  # [1 + T]
-        self.network = unet(self.shape, num_classes, filters, num_blocks)
+        self.network = unet(self.shape, self.num_classes, filters, num_blocks)
         self.build()
 
     def coefficients(self, t):
@@ -137,7 +134,7 @@ class DDPM(zoo.GenerativeModel):
         a, s = self.coefficients(t)
         return a * x0 + s * noise
 
-    def velocity(self, x, t, labels):
+    def velocity(self, x, t, condition):
         """Returns the network's v of x_t, float32 [n, *shape], for t int32 [n] in 1 … T."""
         # Waves of x_t with periods of 2, 4, 8, … levels, as far as the noise leaves a mean of them.
         rates = math.pi * (self.levels - 1.0) / 2.0 ** np.arange(1, 1 + OCTAVES)
@@ -150,13 +147,13 @@ class DDPM(zoo.GenerativeModel):
         phase = tf.cast(t, tf.float32)[:, None] * (1000.0 / self.diffusion_steps)
         phase /= tf.constant(np.geomspace(1.0, 1e4, WAVES), tf.float32)  # [n, WAVES]
         time = tf.concat([tf.cos(phase), tf.sin(phase)], axis=1)
-        label = self.one_hot(labels, tf.shape(x)[0])
+        label = self.one_hot(condition, tf.shape(x)[0])
         return self.network([tf.concat([x, waves], axis=3), time, label])
 
-    def denoised(self, x, t, labels=None):
+    def denoised(self, x, t, condition=None):
         """Returns the x_0 that the network sees in x_t, in [-1, 1]; arguments as of `velocity`."""
         a, s = self.coefficients(t)
-        return tf.clip_by_value(a * x - s * self.velocity(x, t, labels), -1.0, 1.0)
+        return tf.clip_by_value(a * x - s * self.velocity(x, t, condition), -1.0, 1.0)
 
     def posterior(self, x0, x, t, to):
         """Returns loc and scale of the sampler's normal q(x_to | x_t, x_0), for to < t.
@@ -192,7 +189,7 @@ class DDPM(zoo.GenerativeModel):
         optimizer = optimizer or keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY)
         super().compile(optimizer, average=AVERAGE, **kwargs)
 
-    def compute_loss(self, x, y, seed, first, training=False):
+    def compute_loss(self, x, condition, seed, first, training=False):
         """Returns the mean square error of v, float32 []."""
         n = tf.shape(x)[0]
         u = zoo.random.uniform(zoo.random.fold_in(seed, _TIME), first, n, ())
@@ -200,10 +197,10 @@ class DDPM(zoo.GenerativeModel):
         noise = zoo.random.normal(zoo.random.fold_in(seed, _NOISE), first, n, self.shape)
         x0 = 2.0 * self.on_grid(x) - 1.0
         a, s = self.coefficients(t)
-        error = a * noise - s * x0 - self.velocity(self.diffused(x0, noise, t), t, y)
+        error = a * noise - s * x0 - self.velocity(self.diffused(x0, noise, t), t, condition)
         return tf.reduce_mean(error**2)
 
-    def log_prob(self, x, seed, labels=None, first=0):
+    def log_prob(self, x, seed, condition=None, first=0):
         """Returns a draw for each image, in nats, whose mean is the bound.
 
         Of the T - 1 terms of the sum it has TERMS, drawn with probabilities in proportion to
@@ -213,7 +210,7 @@ class DDPM(zoo.GenerativeModel):
         Args:
           x: float32 [n, *shape], in [0, 1] on the grid of the levels.
           seed: int32 [2]; the draws of image k depend on (seed, first + k) alone.
-          labels: int32 [n], or None where the model is unconditional.
+          condition: int32 [n], labels; or None where the model is unconditional.
           first: int32 []; index of the first image.
 
         Returns:
@@ -232,20 +229,20 @@ class DDPM(zoo.GenerativeModel):
         noise = zoo.random.normal(zoo.random.fold_in(seed, _NOISE), first, n, (draws, *self.shape))
         x0 = tf.repeat(2.0 * self.on_grid(x) - 1.0, draws, axis=0)
         x_t = self.diffused(x0, tf.reshape(noise, tf.shape(x0)), t)
-        denoised = self.denoised(x_t, t, None if labels is None else tf.repeat(labels, draws))
+        denoised = self.denoised(x_t, t, None if condition is None else tf.repeat(condition, draws))
         error = tf.reduce_sum((x0 - denoised) ** 2, axis=(1, 2, 3))
         terms = tf.gather(tf.constant(weights, tf.float32), t) * error
         log_likelihood = self.likelihood(denoised[::draws]).log_prob(x * (self.levels - 1.0))
         log_likelihood = tf.reduce_sum(log_likelihood, axis=(1, 2, 3))
         return log_likelihood - tf.reduce_sum(tf.reshape(terms, [n, draws]), axis=1)
 
-    def sample(self, num_samples, seed, labels=None, first=0):
+    def sample(self, num_samples, seed, condition=None, first=0):
         """Draws images.
 
         Args:
           num_samples: int32 [].
           seed: int32 [2]; image k depends on (seed, first + k) alone.
-          labels: int32 [num_samples], or None where the model is unconditional.
+          condition: int32 [n], labels; or None where the model is unconditional.
           first: int32 []; index of the first image, to draw many in parts.
 
         Returns:
@@ -259,7 +256,7 @@ class DDPM(zoo.GenerativeModel):
 
         def step(k, x):
             t, to = (tf.fill([num_samples], times[i]) for i in (k, k - 1))
-            x, scale = self.posterior(self.denoised(x, t, labels), x, t, to)
+            x, scale = self.posterior(self.denoised(x, t, condition), x, t, to)
             if self.sampler == "ddpm":
                 x += scale * noise(k)
             return k - 1, x

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.toys import make
 from zoo_flows.flow import CUT, MIDDLE, Coupling, EndsToTails, network
 from zoo_flows.glow import Glow
 from zoo_flows.realnvp import RealNVP
@@ -21,7 +22,7 @@ SMALL = {Glow: {"num_steps": 2}, RealNVP: {"num_couplings": 2}}
 def moved(cls, shape, levels, by=0.1, **options):
     """A model with other weights than in the beginning, when its couplings do nothing."""
     keras.utils.set_random_seed(2)
-    model = cls(shape, levels, filters=4, **SMALL[cls], **options)
+    model = make(cls, shape, levels, filters=4, **SMALL[cls], **options)
     for k, weight in enumerate(model.trainable_weights):
         weight.assign(weight + by * tf.random.stateless_normal(weight.shape, (1, k)))
     return model
@@ -75,7 +76,7 @@ def test_the_error_of_the_inverse_in_float32(cls):
 def tiny(request):
     """A flow of 2 x 2 binary images, and 8192 importance weights of each of the 16 there are."""
     keras.utils.set_random_seed(2)
-    model = request.param((2, 2, 1), 2, filters=8, num_scales=1, **SMALL[request.param])
+    model = make(request.param, (2, 2, 1), 2, filters=8, num_scales=1, **SMALL[request.param])
     images = np.array([*itertools.product([0.0, 1.0], repeat=4)], np.float32).reshape(-1, 2, 2, 1)
     model.compile()
     model.fit(np.tile(images, (1600, 1, 1, 1)), batch_size=128, shuffle=False, verbose=0)
@@ -151,4 +152,4 @@ def test_a_coupling_is_that_of_the_paper_computed_by_hand():
 )
 def test_bad_options(cls, options, message):
     with pytest.raises(ValueError, match=message):
-        cls(**{"shape": (8, 8, 1), **options})
+        make(cls, **{"shape": (8, 8, 1), **options})

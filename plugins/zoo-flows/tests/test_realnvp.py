@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import tensorflow as tf
+from support.toys import make
 from zoo_flows.realnvp import RealNVP
 
 import zoo
@@ -13,7 +14,7 @@ test_conformance = zoo.testing.conformance(RealNVP, num_couplings=1, filters=8)
 def test_the_masks_are_those_of_the_paper():
     """Figure 3: of 4 x 4 pixels, those that the first two and the last two couplings keep."""
     keras.utils.set_random_seed(1)
-    model = RealNVP((4, 4, 1), num_scales=1, num_couplings=2, filters=2)
+    model = make(RealNVP, (4, 4, 1), 256, num_scales=1, num_couplings=2, filters=2)
     for weight in model.trainable_weights:
         weight.assign(tf.ones_like(weight))
     (couplings,) = model.scales(tf.zeros([1, 0]))

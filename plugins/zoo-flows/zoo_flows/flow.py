@@ -42,9 +42,8 @@ class FlowModel(zoo.GenerativeModel):
       call, because a bijector that is kept has no gradient for the weights it was made of.
 
     Args:
-      shape: (height, width, channels) of an image, the sides multiples of 2^num_scales.
-      levels: int, at least 2.
-      num_classes: int; number of labels the model is conditional on; 0 is unconditional.
+      spec: Spec of an image, the sides multiples of 2^num_scales.
+      condition: Spec of the label that the model is conditional on; None is unconditional.
       num_scales: int; times that the sides are halved.
       learning_rate: float; of Adam at its highest.
 
@@ -57,26 +56,25 @@ class FlowModel(zoo.GenerativeModel):
 
     log_prob_kind = "importance_weight"
 
-    def __init__(self, shape, levels, num_classes, num_scales, learning_rate):
-        super().__init__(shape, levels, num_classes)
-        self.require_images()
+    def __init__(self, spec, condition, num_scales, learning_rate):
+        super().__init__(spec, condition)
         self.require(num_scales >= 1, "num_scales must be positive.", num_scales=num_scales)
         self.require(
-            not any(side % 2**num_scales for side in shape[:2]),
+            not any(side % 2**num_scales for side in spec.shape[:2]),
             "Sides must be multiples of 2^num_scales. Add --size N (size=N), or use fewer scales.",
-            shape=shape,
+            shape=spec.shape,
             num_scales=num_scales,
         )
         self.require_learning_rate(learning_rate)
         self.learning_rate = learning_rate
-        height, width, channels = shape
+        height, width, channels = spec.shape
         self.sizes = [
             (height >> k, width >> k, 2 ** (k + 1) * channels) for k in range(1, num_scales + 1)
         ]
 
-    def call(self, x, labels=None):
+    def call(self, x, condition=None):
         """Returns the latents of x, as `encode`."""
-        return self.encode(x, labels)
+        return self.encode(x, condition)
 
     def compile(self, optimizer=None, total_steps=None, **kwargs):
         """Compiles; Adam, the default, has a rate that rises and falls over total_steps."""
@@ -84,42 +82,42 @@ class FlowModel(zoo.GenerativeModel):
         optimizer = optimizer or keras.optimizers.Adam(rate, global_clipnorm=1.0)
         super().compile(optimizer, average=AVERAGE, **kwargs)
 
-    def compute_loss(self, x, y, seed, first, training=False):
+    def compute_loss(self, x, condition, seed, first, training=False):
         """Returns the mean of -log p(s), float32 [], in nats per image."""
-        return -tf.reduce_mean(self.log_prob(x, seed, y, first))
+        return -tf.reduce_mean(self.log_prob(x, seed, condition, first))
 
-    def log_prob(self, x, seed, labels=None, first=0):
+    def log_prob(self, x, seed, condition=None, first=0):
         """Returns log p(s) of one point s in the cell of each image, in nats.
 
         Args:
           x: float32 [n, *shape], in [0, 1] on the grid of the levels.
           seed: int32 [2]; the point of image k depends on (seed, first + k) alone.
-          labels: int32 [n], or None where the model is unconditional.
+          condition: int32 [n], labels; or None where the model is unconditional.
           first: int32 []; index of the first image.
 
         Returns:
           float32 [n].
         """
         u = zoo.random.uniform(seed, first, tf.shape(x)[0], self.shape)
-        z, steps = self.latents(x, u, labels)
+        z, steps = self.latents(x, u, condition)
         log_det = sum(step.forward_log_det_jacobian(h, event_ndims=3) for step, h in steps)
         return log_det - 0.5 * tf.reduce_sum(z**2 + math.log(2.0 * math.pi), axis=1)
 
-    def encode(self, x, labels=None):
+    def encode(self, x, condition=None):
         """Returns z of the middle of the cell, float32 [n, H W C], for x as in `log_prob`."""
-        return self.latents(x, 0.5, labels)[0]
+        return self.latents(x, 0.5, condition)[0]
 
-    def decode(self, z, labels=None):
+    def decode(self, z, condition=None):
         """Returns the image whose cell z is of.
 
         Args:
           z: float32 [n, H W C].
-          labels: int32 [n], or None where the model is unconditional.
+          condition: int32 [n], labels; or None where the model is unconditional.
 
         Returns:
           float32 [n, *shape], in [0, 1] on the grid of the levels.
         """
-        scales = self.scales(self.one_hot(labels, tf.shape(z)[0]))
+        scales = self.scales(self.one_hot(condition, tf.shape(z)[0]))
         shapes = [(height, width, channels // 2) for height, width, channels in self.sizes[:-1]]
         shapes.append(self.sizes[-1])
         parts = tf.split(z, [math.prod(shape) for shape in shapes], axis=1)
@@ -133,28 +131,28 @@ class FlowModel(zoo.GenerativeModel):
         top = self.levels - 1.0
         return tf.clip_by_value(tf.floor(EndsToTails(self.levels).inverse(h)), 0.0, top) / top
 
-    def sample(self, num_samples, seed, labels=None, first=0):
+    def sample(self, num_samples, seed, condition=None, first=0):
         """Draws images: z from Normal(0, I), then the image whose cell z is of.
 
         Args:
           num_samples: int32 [].
           seed: int32 [2]; image k depends on (seed, first + k) alone.
-          labels: int32 [num_samples], or None where the model is unconditional.
+          condition: int32 [n], labels; or None where the model is unconditional.
           first: int32 []; index of the first image, to draw many in parts.
 
         Returns:
           float32 [num_samples, height, width, channels], in [0, 1] on the grid of the levels.
         """
         z = zoo.random.normal(seed, first, num_samples, (math.prod(self.shape),))
-        return self.decode(z, labels)
+        return self.decode(z, condition)
 
-    def latents(self, x, u, labels):
+    def latents(self, x, u, condition):
         """Maps points of the cells of images, s = (levels - 1) x + u.
 
         Returns:
           z, float32 [n, H W C]; and the bijectors on the way, each with what it was applied to.
         """
-        scales = self.scales(self.one_hot(labels, tf.shape(x)[0]))
+        scales = self.scales(self.one_hot(condition, tf.shape(x)[0]))
         h = tf.round(self.on_grid(x) * (self.levels - 1.0)) + u
         steps, parts = [(EndsToTails(self.levels), h)], []
         h = steps[0][0].forward(h)

@@ -35,11 +35,12 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+import zoo
 from zoo_flows.flow import Coupling, FlowModel, network
 
 __all__ = ["Glow"]
 
-ZOO_API = 1
+ZOO_API = 2
 
 tfb = tfp.bijectors
 
@@ -48,9 +49,8 @@ class Glow(FlowModel):
     """Glow.
 
     Args:
-      shape: (height, width, channels) of an image, the sides multiples of 2^num_scales.
-      levels: 2 for binary images, 256 for 8-bit ones.
-      num_classes: number of labels the model is conditional on; 0 is unconditional.
+      spec: Spec of an image, the sides multiples of 2^num_scales.
+      condition: Spec of the label that the model is conditional on; None is unconditional.
       num_scales: times that the sides are halved.
       num_steps: steps of flow on each scale.
       filters: channels of the networks' hidden layers on the first scale, doubled on each other.
@@ -64,18 +64,17 @@ class Glow(FlowModel):
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
-        levels: int = 256,
-        num_classes: int = 0,
+        spec: zoo.Spec,
+        condition: zoo.Spec | None = None,
         num_scales: int = 2,
         num_steps: int = 8,
         filters: int = 64,
         learning_rate: float = 4e-3,
     ):
-        super().__init__(shape, levels, num_classes, num_scales, learning_rate)
+        super().__init__(spec, condition, num_scales, learning_rate)
         self.require(num_steps >= 1, "num_steps must be positive.", num_steps=num_steps)
         self.require(filters >= 1, "filters must be positive.", filters=filters)
-        sizes = [(size, num_classes, filters * 2**k) for k, size in enumerate(self.sizes)]
+        sizes = [(size, self.num_classes, filters * 2**k) for k, size in enumerate(self.sizes)]
         self.steps = [[Step(*size) for _ in range(num_steps)] for size in sizes]
         self.priors = [network(*size) for size in sizes[:-1]]
         self.build()

@@ -31,11 +31,12 @@ Differs from the source:
 * a moving average of the weights.
 """
 
+import zoo
 from zoo_flows.flow import Coupling, FlowModel, network
 
 __all__ = ["RealNVP"]
 
-ZOO_API = 1
+ZOO_API = 2
 
 # Of the squares of 2 x 2 pixels, in the order of their rows: those that a coupling keeps.
 CHECKERBOARD = (0, 3), (1, 2)
@@ -46,9 +47,8 @@ class RealNVP(FlowModel):
     """RealNVP.
 
     Args:
-      shape: (height, width, channels) of an image, the sides multiples of 2^num_scales.
-      levels: 2 for binary images, 256 for 8-bit ones.
-      num_classes: number of labels the model is conditional on; 0 is unconditional.
+      spec: Spec of an image, the sides multiples of 2^num_scales.
+      condition: Spec of the label that the model is conditional on; None is unconditional.
       num_scales: times that the sides are halved.
       num_couplings: couplings of each of the two kinds on each scale.
       filters: channels of the networks' hidden layers on the first scale, doubled on each other.
@@ -62,22 +62,21 @@ class RealNVP(FlowModel):
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
-        levels: int = 256,
-        num_classes: int = 0,
+        spec: zoo.Spec,
+        condition: zoo.Spec | None = None,
         num_scales: int = 2,
         num_couplings: int = 3,
         filters: int = 64,
         learning_rate: float = 4e-3,
     ):
-        super().__init__(shape, levels, num_classes, num_scales, learning_rate)
+        super().__init__(spec, condition, num_scales, learning_rate)
         self.require(
             num_couplings >= 1, "num_couplings must be positive.", num_couplings=num_couplings
         )
         self.require(filters >= 1, "filters must be positive.", filters=filters)
         self.kept = [pair[k % 2] for pair in (CHECKERBOARD, CHANNELS) for k in range(num_couplings)]
         self.networks = [
-            [network(size, num_classes, filters * 2**k) for _ in self.kept]
+            [network(size, self.num_classes, filters * 2**k) for _ in self.kept]
             for k, size in enumerate(self.sizes)
         ]
         self.build()

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.toys import make
 from zoo_gans.lsgan import LSGAN
 
 import zoo
@@ -15,7 +16,7 @@ test_conformance = zoo.testing.conformance(LSGAN, filters=8, latent_dim=16, lear
 def tiny():
     """An LSGAN of 8 x 8 images of 256 levels, four of them, and their labels."""
     keras.utils.set_random_seed(1)
-    model = LSGAN((8, 8, 1), num_classes=2, latent_dim=3, filters=4)
+    model = make(LSGAN, (8, 8, 1), 256, num_classes=2, latent_dim=3, filters=4)
     x = np.random.default_rng(1).integers(0, 256, (4, 8, 8, 1)).astype(np.float32) / 255.0
     return model, tf.constant(x), tf.constant([0, 1, 1, 0])
 
@@ -24,7 +25,7 @@ def test_the_losses_are_those_of_the_paper_computed_by_hand(tiny):
     model, x, y = tiny
     model.compile()
     found = {key: float(value) for key, value in model.test_step((x, y)).items()}
-    fakes = model.sample(4, model.step_seed(0), labels=y)
+    fakes = model.sample(4, model.step_seed(0), condition=y)
     on_data, on_fakes = (
         model.discriminate(images, tf.one_hot(y, 2)).numpy().astype(np.float64)
         for images in (x, fakes)
@@ -89,7 +90,7 @@ def test_an_update_of_one_network_leaves_the_other_alone(tiny, rates):
 
 def test_a_discriminator_that_is_right_has_not_won():
     """However sure it is: the slope of the generator's loss is largest there."""
-    model = LSGAN((8, 8, 1), filters=4)
+    model = make(LSGAN, (8, 8, 1), 256, filters=4)
     fakes = tf.constant([0.0, 0.5, 1.0])
     with tf.GradientTape() as tape:
         tape.watch(fakes)
@@ -110,4 +111,4 @@ def test_a_discriminator_that_is_right_has_not_won():
 )
 def test_what_cannot_be_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        LSGAN(**{"shape": (8, 8, 1), **options})
+        make(LSGAN, **{"shape": (8, 8, 1), **options})

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.toys import make
 from zoo_gans import networks
 from zoo_gans.wgan_gp import WGANGP
 
@@ -17,7 +18,7 @@ test_conformance = zoo.testing.conformance(
 def made():
     """A WGAN-GP of 8 x 8 images of 256 levels, four of them, and their labels."""
     keras.utils.set_random_seed(1)
-    model = WGANGP((8, 8, 1), num_classes=2, latent_dim=3, filters=4, num_critic_steps=3)
+    model = make(WGANGP, (8, 8, 1), 256, num_classes=2, latent_dim=3, filters=4, num_critic_steps=3)
     x = np.random.default_rng(1).integers(0, 256, (4, 8, 8, 1)).astype(np.float32) / 255.0
     return model, tf.constant(x), tf.constant([0, 1, 1, 0])
 
@@ -35,7 +36,7 @@ def test_the_losses_are_those_of_the_paper_computed_by_hand(tiny):
     model, x, y = tiny
     model.compile()
     found = {key: float(value) for key, value in model.test_step((x, y)).items()}
-    fakes = model.sample(4, model.step_seed(0), labels=y)
+    fakes = model.sample(4, model.step_seed(0), condition=y)
     on_data, on_fakes = (
         model.discriminate(images, tf.one_hot(y, 2)).numpy().astype(np.float64)
         for images in (x, fakes)
@@ -149,7 +150,7 @@ def test_both_rates_end_at_0(tiny):
 
 
 def test_a_run_is_not_judged_by_the_value_of_its_critic():
-    model = WGANGP((8, 8, 1), filters=4)
+    model = make(WGANGP, (8, 8, 1), 256, filters=4)
     assert model.diagnose([{"step": 10 * k, "generator_loss": 99.0} for k in range(300)]) is None
 
 
@@ -166,4 +167,4 @@ def test_a_run_is_not_judged_by_the_value_of_its_critic():
 )
 def test_what_cannot_be_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        WGANGP(**{"shape": (8, 8, 1), **options})
+        make(WGANGP, **{"shape": (8, 8, 1), **options})

@@ -30,21 +30,21 @@ Differs from the source:
   cGANs with projection discriminator, ICLR 2018).
 """
 
+import zoo
 from zoo.adversarial import AdversarialModel
 from zoo_gans import networks
 
 __all__ = ["LSGAN"]
 
-ZOO_API = 1
+ZOO_API = 2
 
 
 class LSGAN(AdversarialModel):
     """A GAN of convolutions and squared errors.
 
     Args:
-      shape: (height, width, channels) of an image, with sides of 8 or more.
-      levels: 2 for binary images, 256 for 8-bit ones.
-      num_classes: number of labels the model is conditional on; 0 is unconditional.
+      spec: Spec of an image, with sides of 8 or more.
+      condition: Spec of the label that the model is conditional on; None is unconditional.
       latent_dim: dimensions of z.
       filters: channels at half the side of the image, doubled each time the side halves, but no
         more than 8 times as many.
@@ -58,16 +58,17 @@ class LSGAN(AdversarialModel):
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
-        levels: int = 256,
-        num_classes: int = 0,
+        spec: zoo.Spec,
+        condition: zoo.Spec | None = None,
         latent_dim: int = 64,
         filters: int = 64,
         learning_rate: float = 4e-4,
     ):
-        super().__init__(shape, levels, num_classes, latent_dim, learning_rate)
-        self.generator = networks.generator(self.shape, num_classes, latent_dim, filters)
-        self.discriminator = networks.discriminator(self.shape, num_classes, filters, use_bias=True)
+        super().__init__(spec, condition, latent_dim, learning_rate)
+        self.generator = networks.generator(self.shape, self.num_classes, latent_dim, filters)
+        self.discriminator = networks.discriminator(
+            self.shape, self.num_classes, filters, use_bias=True
+        )
         self.build()
 
     def objectives(self, on_data, on_fakes):

@@ -37,7 +37,7 @@ from zoo_gans import networks
 
 __all__ = ["WGANGP"]
 
-ZOO_API = 1
+ZOO_API = 2
 
 PENALTY = 10.0  # weight of the slope's distance from 1, squared
 
@@ -46,9 +46,8 @@ class WGANGP(AdversarialModel):
     """A Wasserstein GAN of convolutions, with gradient penalty.
 
     Args:
-      shape: (height, width, channels) of an image, with sides of 8 or more.
-      levels: 2 for binary images, 256 for 8-bit ones.
-      num_classes: number of labels the model is conditional on; 0 is unconditional.
+      spec: Spec of an image, with sides of 8 or more.
+      condition: Spec of the label that the model is conditional on; None is unconditional.
       latent_dim: dimensions of z.
       filters: channels at half the side of the image, doubled each time the side halves, but no
         more than 8 times as many.
@@ -63,25 +62,24 @@ class WGANGP(AdversarialModel):
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
-        levels: int = 256,
-        num_classes: int = 0,
+        spec: zoo.Spec,
+        condition: zoo.Spec | None = None,
         latent_dim: int = 64,
         filters: int = 64,
         num_critic_steps: int = 1,
         learning_rate: float = 4e-4,
     ):
-        super().__init__(shape, levels, num_classes, latent_dim, learning_rate)
+        super().__init__(spec, condition, latent_dim, learning_rate)
         self.require(
             num_critic_steps >= 1,
             "num_critic_steps must be positive.",
             num_critic_steps=num_critic_steps,
         )
         self.num_critic_steps = num_critic_steps
-        self.generator = networks.generator(self.shape, num_classes, latent_dim, filters)
+        self.generator = networks.generator(self.shape, self.num_classes, latent_dim, filters)
         # A bias would add the same to data and fakes.
         self.discriminator = networks.discriminator(
-            self.shape, num_classes, filters, use_bias=False
+            self.shape, self.num_classes, filters, use_bias=False
         )
         self.build()
 
@@ -97,11 +95,11 @@ class WGANGP(AdversarialModel):
 
     def train_step(self, data):
         """Moves the critic once, and in every num_critic_steps-th step the generator after it."""
-        x, y = self.unpack(data)
+        x, condition = self.unpack(data)
         n = tf.shape(x)[0]
         seed, first = self.next_step(n)
         with self.training_weights():
-            label = self.one_hot(y, n)
+            label = self.one_hot(condition, n)
             fakes = self.fakes(zoo.random.fold_in(seed, 0), first, label, training=True)
             self.train_discriminator(x, fakes, label, zoo.random.fold_in(seed, 1), first)
             tf.cond(

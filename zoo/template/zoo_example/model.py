@@ -6,11 +6,13 @@ Family: autoregressive
 Source: Frey, Graphical models for machine learning and digital communication, MIT Press 1998.
 """
 
+import math
+
 import keras
 import tensorflow as tf
 import zoo
 
-ZOO_API = 1
+ZOO_API = 2
 
 
 class Example(zoo.GenerativeModel):
@@ -19,10 +21,10 @@ class Example(zoo.GenerativeModel):
     recipe = dict(data="mnist_binary", epochs=10, batch_size=100)
     log_prob_kind = "exact"
 
-    def __init__(self, shape: tuple[int, int, int], levels: int = 2):
-        super().__init__(shape, levels)
-        self.require(levels == 2, "Not binary. Add --binarize (binarize=True).", levels=levels)
-        self.size = shape[0] * shape[1] * shape[2]
+    def __init__(self, spec: zoo.Spec):
+        super().__init__(spec)
+        self.require(spec.levels == 2, "Not binary. Add --binarize (binarize=True).", spec=spec)
+        self.size = math.prod(spec.shape)
         self.kernel = self.add_weight(shape=(self.size, self.size), initializer="zeros")  # W
         self.bias = self.add_weight(shape=(self.size,), initializer="zeros")
         self.build()
@@ -30,20 +32,20 @@ class Example(zoo.GenerativeModel):
     def compile(self, optimizer=None, total_steps=None, **kwargs):
         super().compile(optimizer or keras.optimizers.Adam(3e-3), **kwargs)
 
-    def compute_loss(self, x, y, seed, first, training=False):
-        return -tf.reduce_mean(self.log_prob(x, seed, y, first))
+    def compute_loss(self, x, condition, seed, first, training=False):
+        return -tf.reduce_mean(self.log_prob(x, seed, condition, first))
 
-    def log_prob(self, x, seed, labels=None, first=0):
+    def log_prob(self, x, seed, condition=None, first=0):
         """Returns log p(x) in nats, float32 [n]."""
-        self.one_hot(labels, 0)  # refuses labels
+        self.one_hot(condition, 0)  # refuses a condition
         x = tf.reshape(self.on_grid(x), [-1, self.size])
         before = tf.linalg.set_diag(tf.linalg.band_part(self.kernel, 0, -1), tf.zeros([self.size]))
         logits = tf.matmul(x, before) + self.bias
         return -tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(x, logits), axis=1)
 
-    def sample(self, num_samples, seed, labels=None, first=0):
+    def sample(self, num_samples, seed, condition=None, first=0):
         """Draws images, float32 [num_samples, *shape]; image k depends on (seed, first + k)."""
-        self.one_hot(labels, 0)
+        self.one_hot(condition, 0)
         u = zoo.random.uniform(seed, first, num_samples, (self.size,))
 
         def draw(d, x):  # of which pixel d and those after it are 0
