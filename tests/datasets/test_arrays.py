@@ -100,7 +100,7 @@ def test_black_images_of_integers_have_8_bits(images, levels):
         ({"images": np.full((20, 4, 4), "a")}, "must be uint8, bool or float"),
         ({"images": np.zeros((20, 16))}, r"images \[20, 16\]"),
         ({"images": np.zeros((20, 4, 4, 4))}, "1 or 3"),
-        ({"images": _IMAGES[:9]}, "At least 10 images"),
+        ({"images": _IMAGES[:9]}, "At least 10 examples"),
         ({"images": _IMAGES[:0]}, r"\[0, 4, 4, 1\]"),
         ({"pictures": _IMAGES}, "with pictures"),
         ({"test_images": _IMAGES}, "with test_images"),
@@ -330,7 +330,7 @@ def test_tf_data_is_read_into_memory(make):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"train": _grey(9)}, "At least 10 images"),
+        ({"train": _grey(9)}, "At least 10 examples"),
         ({"train": None}, "Images of train are required"),
         (
             {"train": _grey(20), "test": _grey(3), "test_labels": np.zeros(3, int)},

@@ -52,7 +52,7 @@ def test_static_binary_mnist_is_the_one_of_the_literature():
     assert splits[0].levels == 2
     assert splits[0].num_classes == 0
     with pytest.raises(InputError, match="no labels"):
-        splits[0].stream(8, seed=0, labels=True)
+        splits[0].stream(8, seed=0, condition=True)
 
 
 def test_mnist_binary_is_tested_on_the_static_set(mnist_binary):
@@ -92,10 +92,11 @@ def test_train_of_mnist_binary_is_binarized_at_every_presentation(mnist, mnist_b
     train = mnist_binary[0]
     n, batch = len(train), 1000
     (first, label), (again, _) = (
-        take(train.stream(batch, 3, first_step=step, labels=True), 1)[0] for step in (0, n // batch)
+        take(train.stream(batch, 3, first_step=step, condition=True), 1)[0]
+        for step in (0, n // batch)
     )
     assert set(np.unique(first)) == {0.0, 1.0}
-    grey, grey_label = take(mnist[0].stream(batch, 3, labels=True), 1)[0]
+    grey, grey_label = take(mnist[0].stream(batch, 3, condition=True), 1)[0]
     np.testing.assert_array_equal(label, grey_label)  # the order is no matter of the noise
     assert not first[grey == 0].any()
     assert first[grey == 1].all()

@@ -167,7 +167,7 @@ def test_one_damaged_file_is_named(tmp_path, suffix):
     [
         (lambda p: p / "nowhere", "There is no such folder or file"),
         (lambda p: p, "There are no images .* 0 other files"),
-        (lambda p: write_images(p, 9), "At least 10 images .* Received: 9"),
+        (lambda p: write_images(p, 9), "At least 10 examples .* Received: 9"),
         (lambda p: write_images(p, 12, suffix=".tiff"), "There are no images .* 12 other files"),
         (lambda p: write_images(write_images(p, 9) / "a", 9).parent, "images of its own and in a"),
         (
@@ -200,7 +200,7 @@ def test_a_class_without_training_images_is_refused(tmp_path):
 
 
 def test_a_folder_larger_than_memory_gives_the_same(tmp_path, monkeypatch):
-    for name in ("a", "b"):
+    for name in ("c", "d"):
         write_images(tmp_path / name, 20, mode="RGB", seed=ord(name))
     small = load_dataset(tmp_path)
     monkeypatch.setattr("zoo.datasets.assembly.MAX_BYTES_IN_MEMORY", 1000)
@@ -208,8 +208,8 @@ def test_a_folder_larger_than_memory_gives_the_same(tmp_path, monkeypatch):
     assert "too large for memory" in large.describe()
     assert [s.fingerprint for s in large] == [s.fingerprint for s in small]
     pairs = zip(
-        take(small[0].stream(6, 3, first_step=4, labels=True), 3),
-        take(large[0].stream(6, 3, first_step=4, labels=True), 3),
+        take(small[0].stream(6, 3, first_step=4, condition=True), 3),
+        take(large[0].stream(6, 3, first_step=4, condition=True), 3),
         strict=True,
     )
     for (x, y), (x2, y2) in pairs:
@@ -233,11 +233,11 @@ def test_fingerprints_do_not_change(tmp_path):
 @pytest.mark.parametrize("names", [("Train", "Valid", "TEST"), ("training", "dev", "testing")])
 def test_usual_names_of_splits_in_any_case(tmp_path, names):
     for folder, count in zip(names, (30, 4, 6), strict=True):
-        for name in ("a", "b"):
+        for name in ("c", "d"):
             write_images(tmp_path / folder / name, count, seed=count)
     splits = load_dataset(tmp_path)
     assert [len(split) for split in splits] == [60, 8, 12]
-    assert splits[0].class_names == ("a", "b")
+    assert splits[0].class_names == ("c", "d")
     for split, folder in zip(splits._fields, names, strict=True):
         assert f"{split} in the folder {folder}" in splits.describe()
 

@@ -17,6 +17,9 @@ def birds():
     images = np.arange(40, dtype=np.uint8).reshape(-1, 1, 1) * np.ones((4, 4), np.uint8)
     return zoo.Splits.from_arrays(images, np.arange(40) % 2)
 
+def words(length=8):
+    return zoo.Splits.from_text("bird and word " * 50, length=length)
+
 def broken():
     raise RuntimeError("no\\nfile")
 
@@ -57,6 +60,23 @@ def test_a_plugin_offers_a_data_set(install):
     assert small.train.levels == 2
     assert small.train.source == {"name": "birds", "size": 2, "binarize": True}
     np.testing.assert_array_equal(small.test.arrays()[1], splits.test.arrays()[1])
+
+
+def test_a_data_set_of_a_plugin_may_have_a_length(install):
+    install("feathers", "words = MODULE:words", "birds = MODULE:birds")
+    assert load_dataset("words").train.shape == (8,)
+    splits = load_dataset("words", length=16)
+    assert splits.train.shape == (16,)
+    assert splits.train.source["length"] == 16
+    assert load_dataset(**splits.train.source).train.fingerprint == splits.train.fingerprint
+    for name, option in (("words", "rate"), ("birds", "length")):
+        message = (
+            f"{name!r} of the package feathers .* has no option {option}: leave out --{option}"
+        )
+        with pytest.raises(InputError, match=message):
+            load_dataset(name, **{option: 9})
+    with pytest.raises(InputError, match="Only images have a size"):
+        load_dataset("words", size=9)
 
 
 def test_names_of_several_packages(install):

@@ -14,18 +14,21 @@ from zoo.datasets import load_dataset
 from zoo.datasets.order import seed_for, shuffled
 from zoo.datasets.split import ArraySplit
 from zoo.errors import InputError
+from zoo.spec import Spec
 
 
 def grey_split(count, shape=(4, 5, 1), labels=False):
     """Returns a split in memory whose image k is k everywhere."""
     images = np.broadcast_to(np.arange(count).reshape(-1, 1, 1, 1), (count, *shape))
     labels = np.arange(count, dtype=np.int32) if labels else None
-    return ArraySplit("grey", "train", np.ascontiguousarray(images, np.uint8), labels, 256)
+    images = np.ascontiguousarray(images, np.uint8)
+    label = None if labels is None else Spec((), count, "label")
+    return ArraySplit("grey", "train", images, Spec(shape), labels, label)
 
 
 def test_batches_give_every_example_once_in_order_on_the_grid():
     train = grey_split(23, labels=True)
-    batches = take(train.batches(10, labels=True), 9)
+    batches = take(train.batches(10, condition=True), 9)
     assert [len(x) for x, _ in batches] == [10, 10, 3]
     x, y = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     assert x.dtype == np.float32
@@ -72,8 +75,8 @@ def test_orders_of_epochs_and_seeds_are_independent():
 def test_a_stream_entered_later_is_the_same_stream(mnist_binary, first_step):
     train = mnist_binary[0]  # 429.7 batches an epoch
     ahead = 4
-    whole = train.stream(128, seed=5, first_step=first_step - 1, labels=True)
-    entered = train.stream(128, seed=5, first_step=first_step, labels=True)
+    whole = train.stream(128, seed=5, first_step=first_step - 1, condition=True)
+    entered = train.stream(128, seed=5, first_step=first_step, condition=True)
     for (x, y), (x2, y2) in zip(take(whole.skip(1), ahead), take(entered, ahead), strict=True):
         np.testing.assert_array_equal(x, x2)
         np.testing.assert_array_equal(y, y2)
@@ -103,7 +106,7 @@ def test_a_stream_does_not_depend_on_global_seeds():
 
 
 def test_a_stream_has_static_shapes_and_no_end(mnist):
-    stream = mnist[0].stream(16, seed=0, labels=True)
+    stream = mnist[0].stream(16, seed=0, condition=True)
     x, y = stream.element_spec
     assert x == tf.TensorSpec((16, 28, 28, 1), tf.float32)
     assert y == tf.TensorSpec((16,), tf.int32)

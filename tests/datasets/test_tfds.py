@@ -133,7 +133,7 @@ def test_a_prepared_set(prepared, kept):
     assert train.class_names[-1] == prepared.last_class
     assert train.source == {"name": prepared.name, "size": None, "binarize": False}
     assert "validation held out from train" in kept.describe()
-    x, y = take(test.batches(len(test), labels=True), 1)[0]
+    x, y = take(test.batches(len(test), condition=True), 1)[0]
     assert np.bincount(y).tolist() == prepared.labels["test"]
     assert abs(x.mean() - prepared.mean) < 0.001
     counts = np.bincount(train.arrays()[1]) + np.bincount(validation.arrays()[1])
@@ -156,7 +156,7 @@ def test_a_set_larger_than_memory_streams(prepared, load, kept, monkeypatch):
         train.arrays()
 
     batch = n // 100
-    epochs = take(validation.stream(batch, seed=0, labels=True), 2 * n // batch)
+    epochs = take(validation.stream(batch, seed=0, condition=True), 2 * n // batch)
     images = np.concatenate([x for x, _ in epochs])
     labels = np.concatenate([y for _, y in epochs])
     by_image = collections.Counter(x.tobytes() for x in x)

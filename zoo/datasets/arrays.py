@@ -8,6 +8,7 @@ from zoo.datasets import assembly, order
 from zoo.datasets.assembly import Contents, assemble
 from zoo.datasets.split import Splits
 from zoo.errors import InputError
+from zoo.spec import Spec
 
 _KEYS = {  # of images; those of the labels have `labels` for `images` and `y` for `x`
     "all": ("images", "x"),
@@ -83,6 +84,11 @@ def rework(splits, size, binarize):
       InputError: if they do not fit in memory.
     """
     train = splits.train
+    if train.spec.kind != "image" and (binarize or size is not None):
+        raise InputError(
+            f"Only images have a size and can be binarized. Received: {train.name} with"
+            f" {train.spec}, size={size}, binarize={binarize}"
+        )
     if not binarize and (size is None or train.shape[:2] == (size, size)):
         return splits
     contents = Contents.of_arrays(
@@ -91,8 +97,7 @@ def rework(splits, size, binarize):
         {split.split: split.arrays() for split in splits},
         train.levels,
         notes=train.notes,
-        num_classes=train.num_classes,
-        class_names=train.class_names,
+        condition=train.condition,
     )
     return assemble(contents, size, binarize)
 
@@ -130,7 +135,7 @@ def _contents(name, address, where, parts, levels=None, notes=()):
     levels = levels or (2 if is_binary and not is_black else 256)
     if levels == 256 and any(images.dtype.kind == "f" for _, images, *_ in parts.values()):
         notes.append("floats rounded to 256 levels")
-    labels, class_names, label_notes = _classes(where, parts)
+    labels, condition, label_notes = _classes(where, parts)
     arrays = {
         split: (_as_levels(images, levels), labels.get(split))
         for split, (_, images, *_) in parts.items()
@@ -145,8 +150,7 @@ def _contents(name, address, where, parts, levels=None, notes=()):
         arrays,
         levels,
         notes=(*notes, *label_notes),
-        num_classes=len(class_names),
-        class_names=class_names if label_notes else (),
+        condition=condition,
     )
 
 
@@ -282,7 +286,7 @@ def _classes(where, parts):
     """Checks labels and numbers the classes from 0 without gaps.
 
     Returns:
-      ({split: int32 [n]}, class names, notes).
+      ({split: int32 [n]}, Spec of the labels or None, notes).
     """
     labels = {
         split: _checked_labels(where, key, y, len(images))
@@ -290,18 +294,19 @@ def _classes(where, parts):
         if y is not None
     }
     if not labels:
-        return {}, (), []
+        return {}, None, []
     highest, count = max(int(y.max()) for y in labels.values()), len(parts["train"][1])
     if highest >= count:
         raise InputError(
             f"Labels must be classes 0, 1, 2, ... Received: labels up to {highest} in {where}"
         )
     classes = np.unique(np.concatenate([*labels.values()]))
-    names = tuple(str(number) for number in classes)
     if highest == len(classes) - 1:
-        return labels, names, []
+        return labels, Spec((), len(classes), "label"), []
+    names = tuple(str(number) for number in classes)
     labels = {split: np.searchsorted(classes, y).astype(np.int32) for split, y in labels.items()}
-    return labels, names, [f"labels {', '.join(names)} renumbered from 0"]
+    spec = Spec((), len(classes), "label", names)
+    return labels, spec, [f"labels {', '.join(names)} renumbered from 0"]
 
 
 def _checked_labels(where, key, labels, count):

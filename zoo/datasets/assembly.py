@@ -1,5 +1,6 @@
 """Makes splits of the images of any source: plans, reads, cuts, resizes and binarizes."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from PIL import Image, ImageOps
 from zoo.datasets import order
 from zoo.datasets.split import ArraySplit, Splits
 from zoo.errors import InputError
+from zoo.spec import Spec
 
 MAX_BYTES_IN_MEMORY = 2 * 2**30
 MIN_IMAGES = 10
@@ -22,8 +24,7 @@ class Contents(NamedTuple):
       name: str; of the data set.
       address: str; the argument of `load_dataset` that loads them again.
       counts: dict from the splits of the source, "train" among them, to numbers of images.
-      shape: (height, width, channels) of the images that `read` returns.
-      levels: 2 or 256.
+      spec: zoo.Spec of the images that `read` returns.
       read: function of (split of the source, slice or int array [n]) that returns
         (uint8 [n, *shape], int32 [n] or None).
       stream: function of (split, split of the source, slice or int array [n], attributes of a
@@ -33,22 +34,19 @@ class Contents(NamedTuple):
         images.
       most: int or None; held-out parts have at most as many images.
       notes: what was read and how it was changed.
-      num_classes: int.
-      class_names: tuple of str.
+      condition: zoo.Spec of the labels, or None.
     """
 
     name: str
     address: str
     counts: Mapping
-    shape: tuple
-    levels: int
+    spec: Spec
     read: Callable
     stream: Callable | None = None
     labels: Mapping = {}
     most: int | None = None
     notes: tuple = ()
-    num_classes: int = 0
-    class_names: tuple = ()
+    condition: Spec | None = None
 
     @classmethod
     def of_arrays(cls, name, address, parts, levels, **about):
@@ -60,8 +58,8 @@ class Contents(NamedTuple):
 
         counts = {split: len(images) for split, (images, _) in parts.items()}
         labels = {split: y for split, (_, y) in parts.items() if y is not None}
-        shape = parts["train"][0].shape[1:]
-        return cls(name, address, counts, shape, levels, read, labels=labels, **about)
+        spec = Spec(parts["train"][0].shape[1:], levels)
+        return cls(name, address, counts, spec, read, labels=labels, **about)
 
 
 def assemble(contents, size=None, binarize=False):
@@ -80,27 +78,26 @@ def assemble(contents, size=None, binarize=False):
     """
     sections, notes = _plan(contents)
     notes = [*contents.notes, *notes]
-    height, width, channels = contents.shape
-    resized = size is not None and (height, width) != (size, size)
-    if resized and contents.levels == 2:
+    spec = contents.spec
+    resized = size is not None and spec.shape[:2] != (size, size)
+    if resized and spec.levels == 2:
         raise InputError(
             f"{contents.name} is binary, and resizing would make it grey: resize grey images and "
             f"binarize them, as in --data mnist --size {size} --binarize (data='mnist', "
             f"size={size}, binarize=True). Received: size={size}"
         )
     if binarize:
-        _check_binarize(contents, channels)
+        _check_binarize(contents, spec.shape[2])
+        spec = dataclasses.replace(spec, levels=2)
         notes.append("binarized: train at random at every presentation, the rest once")
     if resized:
+        height, width, channels = spec.shape
+        spec = dataclasses.replace(spec, shape=(size, size, channels))
         notes.append(f"resized from {height}x{width} to {size}x{size}")
     large = contents.stream is not None and _is_large(contents, binarize)
     if large:
         notes.append("streamed from disk: too large for memory")
-    about = {
-        "num_classes": contents.num_classes,
-        "class_names": contents.class_names,
-        "notes": notes,
-    }
+    about = {"condition": contents.condition, "notes": notes}
     splits = []
     for key, (source, index) in sections.items():
         if large:
@@ -111,12 +108,55 @@ def assemble(contents, size=None, binarize=False):
             images = np.stack([resize(image, size) for image in images])
         if binarize and key != "train":
             images = order.drawn_once(images, key)
-        levels = 2 if binarize else contents.levels
         redrawn = binarize and key == "train"
-        splits.append(ArraySplit(contents.name, key, images, labels, levels, redrawn, **about))
+        splits.append(
+            ArraySplit(contents.name, key, images, spec, labels, redrawn=redrawn, **about)
+        )
     for split in splits:
         split.source = {"name": contents.address, "size": size, "binarize": binarize}
     return Splits(*splits)
+
+
+def of_examples(name, spec, condition, parts, notes=()):
+    """Makes the splits of `Splits.from_examples`, of {split: examples or None}."""
+    stored = {}
+    for split, part in parts.items():
+        if part is not None:
+            x, y = part if condition is not None else (part, None)
+            spec.check(x, f"{name} ({split})")
+            if condition is not None:
+                condition.check(y, f"{name} ({split})")
+                if len(x) != len(y) and condition.kind != "domain":
+                    raise InputError(
+                        f"Expected as many conditions as examples. Received: {len(y)} and {len(x)}"
+                        f" in {split} of {name}"
+                    )
+                y = condition.store(y)
+            stored[split] = (spec.store(x), y)
+    x, y = (
+        None if k and condition is None else _cut(name, {s: pair[k] for s, pair in stored.items()})
+        for k in range(2)
+    )
+    splits = []
+    for split in Splits._fields:
+        conditions = None if y is None else y[split]
+        splits.append(ArraySplit(name, split, x[split], spec, conditions, condition, notes=notes))
+        splits[-1].source = {"name": f"<{name}>", "size": None, "binarize": False}
+    return Splits(*splits)
+
+
+def _cut(name, arrays):
+    """Returns {split: array} of all splits; those that are missing are held out from train."""
+    counts = {split: len(array) for split, array in arrays.items()}
+    train = np.arange(counts["train"])
+    if len(arrays) < len(Splits._fields):  # one array often lies sorted
+        bits = order.random_bits("order of a file").random_raw(len(train))
+        train = bits.argsort(kind="stable")
+    sections = held_out(name, counts)
+    return {
+        split: arrays[source][train[first:last] if source == "train" else slice(first, last)]
+        for split, (source, first, last) in sections.items()
+    }
 
 
 def held_out(name, counts, most=None):
@@ -133,7 +173,7 @@ def held_out(name, counts, most=None):
     total = end = counts.get("train", 0)
     if total < MIN_IMAGES:
         raise InputError(
-            f"At least {MIN_IMAGES} images are needed in the train split. Received: {total} in "
+            f"At least {MIN_IMAGES} examples are needed in the train split. Received: {total} in "
             f"{name} with {', '.join(f'{key} ({count})' for key, count in counts.items())}"
         )
     sections = {}
@@ -165,7 +205,7 @@ def _plan(contents):
             reordered = np.append(firsts, np.setdiff1d(np.arange(len(labels)), firsts))
             for key, (source, index) in plan.items():
                 plan[key] = (source, reordered[index] if source == "train" else index)
-            notes.append("rare classes: one image of each class is kept in train")
+            notes.append(f"rare classes: one {contents.spec.noun} of each class is kept in train")
     return plan, notes
 
 
@@ -173,23 +213,25 @@ def _check_classes(contents, labels, kept):
     """Refuses classes that no training image can have."""
     for key, others in contents.labels.items():
         if len(lost := np.setdiff1d(others, labels)):
-            names = contents.class_names
+            names = contents.condition.names
             name = names[lost[0]] if names else lost[0]
             raise InputError(
-                f"Each class must have training images. Received: class {name} in {key} only, in "
-                f"{contents.address}"
+                f"Each class must have training {contents.spec.noun}s. Received: class {name} in "
+                f"{key} only, in {contents.address}"
             )
     if (classes := len(np.unique(labels))) > kept:
         raise InputError(
-            f"Each class must have training images. Received: {classes} classes and {kept} "
-            f"training images in {contents.address}"
+            f"Each class must have training {contents.spec.noun}s. Received: {classes} classes and "
+            f"{kept} training {contents.spec.noun}s in {contents.address}"
         )
 
 
 def _is_large(contents, binarize):
     """Returns whether the images are read again at every presentation; binarized ones cannot be."""
     count = sum(contents.counts.get(split, 0) for split in Splits._fields)
-    large = count * math.prod(contents.shape) > MAX_BYTES_IN_MEMORY
+    spec = contents.spec
+    bytes_per_value = 1 if spec.levels <= 256 else 2
+    large = count * math.prod(spec.shape) * bytes_per_value > MAX_BYTES_IN_MEMORY
     if large and binarize:
         raise InputError(
             f"Images are binarized in memory, and {contents.address} is larger than "
@@ -200,7 +242,7 @@ def _is_large(contents, binarize):
 
 
 def _check_binarize(contents, channels):
-    if contents.levels == 2:
+    if contents.spec.levels == 2:
         raise InputError(
             f"{contents.name} is binary already: leave out --binarize (binarize=True)."
         )

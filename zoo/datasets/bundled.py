@@ -13,6 +13,7 @@ import numpy as np
 from zoo.datasets.assembly import Contents, assemble
 from zoo.datasets.split import ArraySplit, Splits
 from zoo.errors import InputError
+from zoo.spec import Spec
 
 _FILES = Path(__file__).parent / "files"
 
@@ -28,7 +29,7 @@ def load(name, size, binarize):
         "validation": (images[55000:], labels[55000:]),
         "test": (stored["test_images"][..., None], stored["test_labels"].astype(np.int32)),
     }
-    digits = {"num_classes": 10, "class_names": tuple("0123456789")}
+    digits = {"condition": Spec((), 10, "label", "0123456789")}
     if name == "mnist":
         return assemble(Contents.of_arrays(name, name, parts, 256, **digits), size, binarize)
     if size not in (None, 28):
@@ -45,7 +46,7 @@ def load(name, size, binarize):
     # The static test set is MNIST's in a stable order of the digits: so matched, none of its 10,000
     # images has a lit pixel where the grey one is black, or a dark one where that is white.
     images, labels = _static_mnist()["test"][0], np.sort(parts["test"][1])
-    test = ArraySplit(name, "test", images, labels, 2, notes=test.notes, **digits)
+    test = ArraySplit(name, "test", images, test.spec, labels, notes=test.notes, **digits)
     splits = Splits(train, validation, test)
     for split in splits:
         split.source = {"name": name, "size": size, "binarize": binarize}

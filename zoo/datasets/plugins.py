@@ -6,10 +6,13 @@ that returns Splits, usually by `zoo.Splits.from_arrays`:
     [project.entry-points."zoo.datasets"]
     birds = "zoo_birds.data:birds"
 
+The function may have the arguments length, bytes and rate of `zoo.load_dataset`, with defaults.
+
 Names are read as text. A package is imported only when one of its data sets is loaded.
 """
 
 import importlib
+import inspect
 import re
 from typing import NamedTuple
 
@@ -61,8 +64,8 @@ def summaries(taken):
     }
 
 
-def load(name, size, binarize):
-    """Imports a package and calls the function of a data set."""
+def load(name, size, binarize, **options):
+    """Imports a package and calls the function of a data set, with the options that it takes."""
     from zoo.datasets import arrays
 
     entry, *others = find(name)
@@ -79,8 +82,17 @@ def load(name, size, binarize):
             f"{where} has an invalid entry point: expected MODULE:FUNCTION. "
             f"Received: {entry.value!r}"
         )
+    given = {option: value for option, value in options.items() if value}
     try:
-        splits = getattr(importlib.import_module(match["module"]), match["function"])()
+        function = getattr(importlib.import_module(match["module"]), match["function"])
+        if unknown := sorted({*given} - {*inspect.signature(function).parameters}):
+            raise InputError(
+                f"it has no option {unknown[0]}: leave out --{unknown[0]}. Received:"
+                f" {unknown[0]}={given[unknown[0]]}"
+            )
+        splits = function(**given)
+    except InputError as error:
+        raise InputError(f"{where} cannot be loaded: {error}") from error
     except (Exception, SystemExit) as error:
         problem = printable(f"{type(error).__name__}: {error}")
         raise InputError(f"{where} cannot be loaded: {problem}") from error
@@ -91,7 +103,7 @@ def load(name, size, binarize):
         )
     for split in splits:
         split.name = entry.name
-        split.source = {"name": name, "size": None, "binarize": False}
+        split.source = {"name": name, "size": None, "binarize": False, **given}
     return arrays.rework(splits, size, binarize)
 
 

@@ -1,8 +1,8 @@
 """The three parts of a data set, and how a part is read: once in order, or as an endless stream.
 
-Order and noise are stateless. Position p of the endless stream of N training images is
+Order and noise are stateless. Position p of the endless stream of N training examples is
 
-    epoch = p // N,   image = permutation(p % N; seed, epoch),   noise = draw(p; seed),
+    epoch = p // N,   example = permutation(p % N; seed, epoch),   noise = draw(p; seed),
 
 so a stream that starts at step k equals the stream from step 0 after k batches.
 """
@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from zoo.datasets import order
 from zoo.errors import InputError, check_flags
+from zoo.spec import Spec
 
-_FINGERPRINT_CHUNK = 1024  # images hashed at once, where they are read from files
+_FINGERPRINT_CHUNK = 1024  # examples hashed at once, where they are read from files
 
 
 class Split:
@@ -25,95 +26,109 @@ class Split:
     Attributes:
       name: str; of the data set.
       split: "train", "validation" or "test".
-      shape: (height, width, channels).
-      levels: 2 (binary) or 256.
-      num_classes: int; 0 if the data set has no labels.
-      class_names: tuple of str; () if there are none.
+      spec: zoo.Spec of one example.
+      condition: zoo.Spec of what accompanies each example, such as its label, or None.
       notes: tuple of str; messages for the user: what was read and how it was changed.
       source: dict of the arguments of `load_dataset` that load the data set again; a path is
         absolute. The name of arrays in memory is in angle brackets and cannot be loaded.
     """
 
-    def __init__(self, name, split, count, shape, levels, num_classes=0, class_names=(), notes=()):
+    def __init__(self, name, split, count, spec: Spec, condition: Spec | None = None, notes=()):
         self.name = name
         self.split = split
-        self.shape = tuple(shape)
-        self.levels = levels
-        self.num_classes = num_classes
-        self.class_names = tuple(class_names)
+        self.spec = spec
+        self.condition = condition
         self.notes = tuple(notes)
         self._count = count
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one example."""
+        return self.spec.shape
+
+    @property
+    def levels(self) -> int:
+        """The levels of the spec."""
+        return self.spec.levels
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes, or 0 if there are no labels."""
+        return self.condition.levels if self.condition and self.condition.kind == "label" else 0
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes; empty if there are none."""
+        return self.condition.names if self.num_classes else ()
 
     def __len__(self) -> int:
         return self._count
 
     @property
     def fingerprint(self) -> str:
-        """sha256 in hex of the images, the labels and how they are presented."""
+        """sha256 in hex of the examples, their conditions and how they are presented."""
         raise NotImplementedError
 
-    def batches(self, batch_size: int, labels: bool = False):
+    def batches(self, batch_size: int, condition: bool = False):
         """Returns every example once, in order; the last batch may be short.
 
         Args:
           batch_size: int.
-          labels: whether to return labels too.
+          condition: whether to return the conditions too.
 
         Returns:
-          finite tf.data.Dataset of float32 [b, *shape], on the grid i / (levels - 1), or with
-          labels of (that, int32 [b]). Images that are binarized at every presentation are binarized
-          once here.
+          finite tf.data.Dataset of [b, *shape], as of the spec; or of (that, conditions). Images
+          that are binarized at every presentation are binarized once here.
 
         Raises:
-          InputError: if labels are requested and there are none.
+          InputError: if conditions are requested and there are none.
         """
         raise NotImplementedError
 
-    def stream(self, batch_size: int, seed: int, first_step: int = 0, labels: bool = False):
+    def stream(self, batch_size: int, seed: int, first_step: int = 0, condition: bool = False):
         """Returns full batches without end, in an order that depends on (seed, position) only.
 
         Args:
           batch_size: int.
           seed: int.
           first_step: int; number of the first batch: as `stream(...).skip(first_step)`, at no cost.
-          labels: whether to return labels too.
+          condition: whether to return the conditions too.
 
         Returns:
-          endless tf.data.Dataset of float32 [batch_size, *shape], or with labels of
-          (that, int32 [batch_size]).
+          endless tf.data.Dataset of [batch_size, *shape], as of the spec; or of (that, conditions).
 
         Raises:
-          InputError: if labels are requested and there are none.
+          InputError: if conditions are requested and there are none.
         """
         raise NotImplementedError
 
-    def take(self, number: int, labels: bool = False):
-        """Returns the first images of a fixed shuffled order, since some sets are sorted by class.
+    def take(self, number: int, condition: bool = False):
+        """Returns the first examples of a fixed shuffled order, as some sets are sorted by class.
 
         Args:
-          number: int; a smaller split returns all its images.
-          labels: whether to return labels too.
+          number: int; a smaller split returns all its examples.
+          condition: whether to return the conditions too.
 
         Returns:
-          (float32 [n, *shape], int32 [n] or None) arrays of the values of `batches`.
+          ([n, *shape], conditions or None) arrays of the values of `batches`.
         """
         import numpy as np
 
         chosen = order.random_bits("pictures").random_raw(len(self)).argsort(kind="stable")[:number]
         examples, size = {}, 64
-        batches = self.batches(size, labels).as_numpy_iterator()
+        batches = self.batches(size, condition).as_numpy_iterator()
         for first, batch in zip(range(0, len(self), size), batches, strict=True):
-            x, y = batch if labels else (batch, None)
+            x, y = batch if condition else (batch, None)
             for k in chosen[(chosen >= first) & (chosen < first + size)]:
                 examples[k] = x[k - first], y if y is None else y[k - first]
         x, y = zip(*(examples[k] for k in chosen), strict=True)
-        return np.stack(x), np.stack(y) if labels else None
+        return np.stack(x), np.stack(y) if condition else None
 
     def arrays(self):
-        """Returns all examples at once, before they are scaled to floats.
+        """Returns all examples at once, as they are stored: i of the level i.
 
         Returns:
-          (uint8 [n, *shape] from 0 to levels - 1, int32 [n] or None where there are no labels).
+          (integers [n, *shape] from 0 to levels - 1, the same of the conditions, or None).
 
         Raises:
           InputError: if the data set does not fit in memory.
@@ -122,37 +137,38 @@ class Split:
             f"{self.name} does not fit in memory: use batches() or stream(), or a smaller size."
         )
 
-    def _check(self, labels, has_labels, batch_size, first_step=0):
+    def _check(self, condition, has_condition, batch_size, first_step=0):
         for key, value, least in (("batch_size", batch_size, 1), ("first_step", first_step, 0)):
             if operator.index(value) < least:
                 raise InputError(f"{key} must be at least {least}. Received: {key}={value}")
-        if labels and not has_labels:
+        if condition and not has_condition:
             raise InputError(
                 f"The {self.split} split of {self.name} has no labels: train without them, or give "
-                f"a labelled data set. Received: labels=True"
+                f"a labelled data set. Received: condition=True"
             )
-
-    def _scaled(self, images):
-        """Maps uint8 [b, *shape] to float32 on the grid."""
-        import tensorflow as tf
-
-        x = tf.cast(images, tf.float32)
-        return x if self.levels == 2 else x / 255.0
 
 
 class ArraySplit(Split):
-    """A split whose images can be read in any order: an array, or files behind the same interface.
+    """A split whose examples can be read in any order: an array, or files behind its interface.
 
     Args:
-      images: uint8 [n, *shape] array, or an object that is indexed like one with int [b] or a
-        slice and has its `shape`; such images are read again at every presentation.
-      labels: int32 [n] array or None.
+      name: as of Split.
+      split: as of Split.
+      stored: [n, *shape] array as of `Spec.store`, or an object
+        that is indexed like one with int [b] or a slice and has its `shape` and `dtype`, whose
+        examples are read again at every presentation.
+      spec: as of Split.
+      conditions: array [n, …] of the conditions, stored in the same way, or None.
+      condition: as of Split. It may be given without conditions: other splits have them.
       redrawn: whether `stream` binarizes the images, which are grey, at every presentation.
+      notes: as of Split.
     """
 
-    def __init__(self, name, split, images, labels, levels, redrawn=False, **about):
-        super().__init__(name, split, len(images), images.shape[1:], levels, **about)
-        self._images, self._labels, self._redrawn = images, labels, redrawn
+    def __init__(
+        self, name, split, stored, spec, conditions=None, condition=None, redrawn=False, notes=()
+    ):
+        super().__init__(name, split, len(stored), spec, condition, notes)
+        self._stored, self._conditions, self._redrawn = stored, conditions, redrawn
 
     @functools.cached_property
     def fingerprint(self):
@@ -160,36 +176,46 @@ class ArraySplit(Split):
             "shape": list(self.shape),
             "levels": self.levels,
             "afresh": self._redrawn,
-            "labels": self._labels is not None,
+            "labels": self._conditions is not None,
         }
+        is_labelled = self.condition is None or self.condition.kind == "label"
+        if self.spec.kind != "image":
+            facts["spec"] = self.spec.to_json()
+        if not is_labelled:
+            facts["condition"] = self.condition.to_json()
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
         for i in range(0, len(self), _FINGERPRINT_CHUNK):
-            digest.update(memoryview(self._images[i : i + _FINGERPRINT_CHUNK].reshape(-1)))
-        if self._labels is not None:
-            digest.update(self._labels.astype("<i4").tobytes())
+            digest.update(memoryview(self._stored[i : i + _FINGERPRINT_CHUNK].reshape(-1)))
+        if self._conditions is not None:
+            stored = self._conditions.astype("<i4") if is_labelled else self._conditions
+            digest.update(stored.tobytes())
         return digest.hexdigest()
 
     def arrays(self):
-        return self._presented if self._in_memory else super().arrays()[0], self._labels
+        return self._presented if self._in_memory else super().arrays()[0], self._conditions
 
     @property
     def _in_memory(self):
         import numpy as np
 
-        return isinstance(self._images, np.ndarray)
+        return isinstance(self._stored, np.ndarray)
 
     @functools.cached_property
     def _presented(self):
-        return order.drawn_once(self._images, self.split) if self._redrawn else self._images
+        return order.drawn_once(self._stored, self.split) if self._redrawn else self._stored
 
     @functools.cached_property
     def _tensor(self):
-        return _on_cpu(self._images)
+        return _on_cpu(self._stored)
+
+    @property
+    def _is_unpaired(self):
+        return self.condition is not None and self.condition.kind == "domain"
 
     def _reader(self, presented=False):
-        """Returns a function from int64 [b] to uint8 [b, *shape].
+        """Returns a function from int64 [b] to the stored examples, [b, *shape].
 
-        The tensor of the images is made before any graph that reads it, so graphs refer to it.
+        The tensor of all examples is made before any graph that reads it, so graphs refer to it.
         """
         import tensorflow as tf
 
@@ -199,51 +225,108 @@ class ArraySplit(Split):
             return functools.partial(tf.gather, tensor)
 
         def read(index):
-            x = tf.numpy_function(self._images.__getitem__, [index], tf.uint8, stateful=False)
+            dtype = tf.as_dtype(self._stored.dtype)
+            x = tf.numpy_function(self._stored.__getitem__, [index], dtype, stateful=False)
             return tf.ensure_shape(x, (None, *self.shape))
 
         return read
 
-    def batches(self, batch_size, labels=False):
+    def _stream_reader(self, seed):
+        """Returns a function from (int64 [b], the epoch of each) to stored examples."""
+        read = self._reader()
+        return lambda index, epoch: read(index)
+
+    def batches(self, batch_size, condition=False):
         import tensorflow as tf
 
-        self._check(labels, self._labels is not None, batch_size)
+        self._check(condition, self._conditions is not None, batch_size)
         read = self._reader(presented=True)
-        y = _on_cpu(self._labels) if labels else None
+        y = _on_cpu(self._conditions) if condition else None
 
         def batch(step):
             first = step * batch_size
             index = tf.range(first, tf.minimum(first + batch_size, len(self)))
-            x = self._scaled(read(index))
-            return (x, tf.gather(y, index)) if labels else x
+            x = self.spec.scale(read(index))
+            if self._is_unpaired and condition:
+                index %= len(y)
+            return (x, self.condition.scale(tf.gather(y, index))) if condition else x
 
         steps = tf.data.Dataset.range(-(-len(self) // batch_size))
         return deterministic(steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE))
 
-    def stream(self, batch_size, seed, first_step=0, labels=False):
+    def stream(self, batch_size, seed, first_step=0, condition=False):
         import tensorflow as tf
 
         from zoo import random
 
-        self._check(labels, self._labels is not None, batch_size, first_step)
-        read = self._reader()
-        y = _on_cpu(self._labels) if labels else None
+        self._check(condition, self._conditions is not None, batch_size, first_step)
+        read = self._stream_reader(seed)
+        y = _on_cpu(self._conditions) if condition else None
         count, shuffle = len(self), order.seed_for(seed, "order")
+        others = order.seed_for(seed, "order of the other domain")
         noise = tf.constant(order.seed_for(seed, "noise"), tf.int32)
 
         def batch(step):
             first = step * batch_size
             positions = first + tf.range(batch_size, dtype=tf.int64)
-            index = order.shuffled(positions % count, count, shuffle, positions // count)
+            epoch = positions // count
+            index = order.shuffled(positions % count, count, shuffle, epoch)
+            x = read(index, epoch)
             if self._redrawn:
-                x = random.bernoulli(noise, first, tf.cast(read(index), tf.float32) / 255.0)
+                x = random.bernoulli(noise, first, tf.cast(x, tf.float32) / 255.0)
             else:
-                x = self._scaled(read(index))
+                x = self.spec.scale(x)
             x = tf.ensure_shape(x, (batch_size, *self.shape))
-            return (x, tf.gather(y, index)) if labels else x
+            if self._is_unpaired and condition:
+                number = len(y)  # an order of its own
+                index = order.shuffled(positions % number, number, others, positions // number)
+            return (x, self.condition.scale(tf.gather(y, index))) if condition else x
 
         steps = tf.data.Dataset.counter(operator.index(first_step))
         return deterministic(steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE))
+
+
+class WindowSplit(ArraySplit):
+    """Windows of a sequence of tokens, of which `stream` gives others in every epoch.
+
+    The windows follow each other. In epoch e of a stream all of them start later by
+
+        offset = permutation(e % length; seed, e // length),
+
+    so each token is the first of a window once in `length` epochs.
+
+    Args:
+      name: as of Split.
+      split: as of Split.
+      tokens: [n] array, as of `Spec.store`, of at least 2 length - 1 tokens.
+      spec: as of Split.
+      notes: as of Split.
+    """
+
+    def __init__(self, name, split, tokens, spec, notes=()):
+        (length,) = spec.shape
+        count = (len(tokens) - (length - 1)) // length  # with the largest offset too
+        windows = tokens[: count * length].reshape(count, length)
+        super().__init__(name, split, windows, spec, notes=notes)
+        self._tokens = tokens
+
+    @functools.cached_property
+    def fingerprint(self):
+        rest = self._tokens[self._stored.size :].tobytes()
+        return hashlib.sha256(f"windows {super().fingerprint} ".encode() + rest).hexdigest()
+
+    def _stream_reader(self, seed):
+        import tensorflow as tf
+
+        tokens, (length,) = _on_cpu(self._tokens), self.shape
+        shift = order.seed_for(seed, "offset")
+
+        def read(index, epoch):
+            offset = order.shuffled(epoch % length, length, shift, epoch // length)
+            first = index * length + offset
+            return tf.gather(tokens, first[:, None] + tf.range(length, dtype=tf.int64))
+
+        return read
 
 
 class Splits(NamedTuple):
@@ -313,15 +396,101 @@ class Splits(NamedTuple):
         }
         return arrays.from_memory(parts, name, levels, size, binarize)
 
+    @classmethod
+    def from_examples(
+        cls,
+        spec: Spec,
+        train,
+        validation=None,
+        test=None,
+        *,
+        condition: Spec | None = None,
+        name: str = "arrays",
+        notes=(),
+    ) -> "Splits":
+        """Makes splits of examples of any kind. A split that is not given is held out from `train`.
+
+            zoo.Splits.from_examples(zoo.Spec((256,), 65, "tokens"), tokens)
+
+        The held-out examples are the same at every call: a tenth of `train` per split, of a fixed
+        shuffled order.
+
+        Args:
+          spec: Spec of one example.
+          train: [n, *spec.shape] array of examples, as of the spec; or, with a condition, a tuple
+            of that and an [n, *condition.shape] array of what accompanies each.
+          validation: as `train`, or None.
+          test: as `train`, or None.
+          condition: Spec of what accompanies each example, or None.
+          name: str; of the data set, for messages and cards.
+          notes: tuple of str; what was read and how it was changed.
+
+        Returns:
+          Splits.
+
+        Raises:
+          InputError: if the examples are not those of the spec, or too few.
+        """
+        from zoo.datasets.assembly import of_examples
+
+        parts = {"train": train, "validation": validation, "test": test}
+        return of_examples(name, spec, condition, parts, notes)
+
+    @classmethod
+    def from_text(
+        cls,
+        train: str | bytes,
+        validation: str | bytes | None = None,
+        test: str | bytes | None = None,
+        *,
+        length: int = 256,
+        name: str = "text",
+        notes=(),
+    ) -> "Splits":
+        """Makes splits of windows of texts. A part that is not given is cut from the end of train.
+
+            zoo.Splits.from_text(Path("book.txt").read_text("utf-8"), length=128)
+
+        The last 10 % are for test, and the 5 % before them for validation. The tokens are the
+        characters of train, in sorted order. A character of another part that train lacks is
+        replaced by the rarest character of train, so that no score is better for it.
+
+        Args:
+          train: str, which is read as characters; or bytes, which are read as 256 tokens.
+          validation: as `train`, or None.
+          test: as `train`, or None.
+          length: int; number of tokens of a window.
+          name: str; of the data set, for messages and cards.
+          notes: tuple of str; what was read and how it was changed.
+
+        Returns:
+          Splits. Batches have the windows one after the other, without the rest of a part that is
+          shorter than a window. A stream of train starts its windows elsewhere in every epoch.
+
+        Raises:
+          InputError: if a text is too short, or more than 1 % of its characters are not in train.
+        """
+        from zoo.datasets.text import from_memory
+
+        check_count(length=length)
+        parts = {"train": train, "validation": validation, "test": test}
+        return from_memory(parts, length, name, f"<{name}>", notes)
+
     def describe(self) -> str:
         """Returns a str: one line with counts, shape and classes, then one line per note."""
         train = self.train
         counts = "/".join(str(len(split)) for split in self)
         shape = "x".join(map(str, train.shape))
-        line = f"{train.name}: {counts} images {shape}, {train.levels} levels"
+        line = f"{train.name}: {counts} {train.spec.noun}s {shape}, {train.levels} levels"
+        if train.spec.kind == "audio":
+            line += f", {train.shape[0] / train.spec.rate:.3g} s at {train.spec.rate} Hz"
+        elif train.spec.kind == "tokens":
+            line = f"{train.name}: {counts} {train.spec}"
         if train.num_classes:
             line += f", {train.num_classes} class{'es' if train.num_classes > 1 else ''}"
-        else:
+        elif train.condition:
+            line += f", with {train.condition}"
+        elif train.spec.kind != "tokens":
             line += ", no labels"
         return "\n  ".join([line, *train.notes])
 
@@ -330,6 +499,13 @@ def check_size(size):
     """Raises an InputError if a size is neither None nor valid."""
     if size is not None and not (isinstance(size, int) and 1 <= size <= 4096):
         raise InputError(f"A size must be an integer from 1 to 4096. Received: size={size!r}")
+
+
+def check_count(**counts):
+    """Raises an InputError if a value is neither None nor a positive integer."""
+    for name, value in counts.items():
+        if value is not None and not (type(value) is int and value > 0):
+            raise InputError(f"{name} must be a positive integer. Received: {name}={value!r}")
 
 
 def deterministic(dataset):

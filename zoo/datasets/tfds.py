@@ -15,6 +15,7 @@ from zoo.datasets.assembly import Contents, assemble
 from zoo.datasets.split import Split, deterministic
 from zoo.errors import InputError, did_you_mean
 from zoo.registry.entry_points import plugins_disabled
+from zoo.spec import Spec
 
 _PROBE_SECONDS = 4.0
 _WINDOW = 8192  # encoded images of a streamed set that are shuffled together
@@ -30,7 +31,7 @@ def names():
 def load(name, size, binarize):
     """Loads a set by its name in TFDS, such as `emnist` or `emnist/letters`."""
     builder = _builder(name)
-    shape, num_classes, class_names = _features(builder, name, size)
+    spec, condition = _features(builder, name, size)
     notes = []
     if not _is_prepared(builder):
         _download(builder, name)
@@ -41,24 +42,21 @@ def load(name, size, binarize):
 
     def stream(split, source, index, about):
         section = (source, index.start, index.stop)
-        return RecordSplit(short, split, builder, section, shape, size, **about)
+        return RecordSplit(short, split, builder, section, spec, size, **about)
 
     def read(source, index):
-        about = {"num_classes": num_classes}
-        return stream(source, source, index, about).read()
+        return stream(source, source, index, {"condition": condition}).read()
 
     contents = Contents(
         short,
         name,
         {key: split.num_examples for key, split in builder.info.splits.items()},
-        shape,
-        256,
+        spec,
         read,
         stream,
         most=5000,
         notes=notes,
-        num_classes=num_classes,
-        class_names=class_names,
+        condition=condition,
     )
     return assemble(contents, size, binarize)
 
@@ -76,8 +74,8 @@ class RecordSplit(Split):
       size: int or None, as in `load_dataset`.
     """
 
-    def __init__(self, name, split, builder, section, shape, size, **about):
-        super().__init__(name, split, section[2] - section[1], shape, 256, **about)
+    def __init__(self, name, split, builder, section, spec, size, **about):
+        super().__init__(name, split, section[2] - section[1], spec, **about)
         self._builder, self._section, self._size = builder, section, size
 
     @functools.cached_property
@@ -89,14 +87,14 @@ class RecordSplit(Split):
         facts += [info.splits[source].shard_lengths, info.splits[source].num_bytes]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
-    def batches(self, batch_size, labels=False):
-        self._check(labels, self.num_classes, batch_size)
-        return self._batched(self._records(), labels, batch_size)
+    def batches(self, batch_size, condition=False):
+        self._check(condition, self.condition, batch_size)
+        return self._batched(self._records(), condition, batch_size)
 
-    def stream(self, batch_size, seed, first_step=0, labels=False):
+    def stream(self, batch_size, seed, first_step=0, condition=False):
         import tensorflow as tf
 
-        self._check(labels, self.num_classes, batch_size, first_step)
+        self._check(condition, self.condition, batch_size, first_step)
         records, count = self._records(), len(self)
         windows = -(-count // _WINDOW)
         shuffle, start = order.seed_for(seed, "order"), order.seed_for(seed, "start")
@@ -116,7 +114,7 @@ class RecordSplit(Split):
         position = operator.index(first_step) * batch_size
         examples = tf.data.Dataset.counter(position // count).flat_map(epoch)
         examples = examples.skip(position % count)
-        return self._batched(examples, labels, batch_size, drop_remainder=True)
+        return self._batched(examples, condition, batch_size, drop_remainder=True)
 
     def read(self):
         """Returns (uint8 [n, *shape], int32 [n] or None)."""
@@ -161,9 +159,9 @@ class RecordSplit(Split):
 
         return records.map(example, num_parallel_calls=tf.data.AUTOTUNE)
 
-    def _batched(self, records, labels, batch_size, drop_remainder=False):
+    def _batched(self, records, condition, batch_size, drop_remainder=False):
         def scaled(images, y):
-            return (self._scaled(images), y) if labels else self._scaled(images)
+            return (self.spec.scale(images), y) if condition else self.spec.scale(images)
 
         batches = self._decoded(records).batch(batch_size, drop_remainder=drop_remainder)
         return deterministic(batches.map(scaled))
@@ -207,7 +205,7 @@ def _as_path(name):
 
 
 def _features(builder, name, size):
-    """Returns (shape, num_classes, class_names); refuses sets without 8-bit grey or RGB images."""
+    """Returns the Specs of images and of labels or None; refuses sets without 8-bit images."""
     import tensorflow_datasets as tfds
 
     features = builder.info.features
@@ -226,8 +224,8 @@ def _features(builder, name, size):
             f"resize them. Received: size=None"
         )
     if not isinstance(label, tfds.features.ClassLabel) or not label.num_classes:
-        return shape, 0, ()
-    return shape, label.num_classes, tuple(label.names)
+        return Spec(shape), None
+    return Spec(shape), Spec((), label.num_classes, "label", label.names)
 
 
 def _download(builder, name):

@@ -1,0 +1,320 @@
+"""Files in a folder: which there are, and the splits and classes that its subfolders name."""
+
+import hashlib
+import os
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from zoo.datasets.assembly import Contents, assemble
+from zoo.datasets.split import ArraySplit, Splits
+from zoo.errors import InputError
+from zoo.spec import Spec
+
+SUFFIXES = {
+    "images": (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"),
+    "sounds": (".wav",),
+    "texts": (".txt",),
+}
+"""The files that each kind of folder is read from. The first of which there is one decides."""
+
+_SPLITS = {  # in any case
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+_RUN_FILE = "run.json"  # marks a folder of `zoo train`, whose samples are no data
+_NAMED_FILES = 3  # for each reason in an error
+
+
+class FileExamples:
+    """Examples that are read from their files when they are indexed, like an array.
+
+    Args:
+      files: Path [n] array.
+      decode: function from a Path to an array [*shape] of the dtype.
+      shape: tuple of int; of an example.
+      dtype: numpy.dtype.
+    """
+
+    def __init__(self, files, decode, shape, dtype):
+        self._files, self._decode, self.shape = files, decode, (len(files), *shape)
+        self.dtype = np.dtype(dtype)
+
+    def __len__(self):
+        return len(self._files)
+
+    def __getitem__(self, index):
+        """Reads [b, *shape] of a slice, in threads, or of int [b]."""
+        files = self._files[index]
+        examples = np.empty((len(files), *self.shape[1:]), self.dtype)
+        is_slice = isinstance(index, slice)
+        each = read_each(files, self._decode) if is_slice else map(self._decode, files)
+        for i, example in enumerate(each):
+            examples[i] = example
+        return examples
+
+
+class UnreadableError(Exception):
+    """Raised at the first file that cannot be read."""
+
+
+def kind(folder: Path) -> str:
+    """Returns which of `SUFFIXES` a folder holds; "images" if it holds none of them.
+
+    Raises:
+      InputError: if there is no permission to read it.
+    """
+    suffixes = set()
+    for path, _ in _walk(folder):
+        suffixes.add(path.suffix.lower())
+        if path.suffix.lower() in SUFFIXES["images"]:
+            break
+    return next((kind for kind, some in SUFFIXES.items() if suffixes & {*some}), "images")
+
+
+def find(folder, kind):
+    """Finds the files that are not hidden, also behind symbolic links.
+
+    Returns:
+      (list of Path of the files of a kind, notes on what was ignored).
+
+    Raises:
+      InputError: if there are none.
+    """
+    files, others, runs = [], 0, []
+    for path, is_run in _walk(folder):
+        if is_run:
+            runs.append(path.relative_to(folder).as_posix())
+        elif path.suffix.lower() in SUFFIXES[kind]:
+            files.append(path)
+        else:
+            others += 1
+    count = f"{others} other file{'s' * (others != 1)}"
+    if not files:
+        suffixes = [f"{kind} ({', '.join(s[1:] for s in some)})" for kind, some in SUFFIXES.items()]
+        raise InputError(
+            f"There are no {', no '.join(suffixes)} in this folder, but {count}. Received: {folder}"
+        )
+    notes = [f"{count} ignored"] if others else []
+    return files, notes + [f"ignored, because it is a run: {run}" for run in runs]
+
+
+def _walk(folder):
+    """Yields (Path, whether it is the folder of a run) of each file and each run, in order."""
+
+    def visit(here, above):
+        status = here.stat()
+        if (key := (status.st_dev, status.st_ino)) in above:  # a link to a folder above it
+            return
+        for path in sorted(here.iterdir()):
+            if path.name.startswith("."):
+                continue
+            if not path.is_dir():
+                yield path, False
+            elif (path / _RUN_FILE).exists():
+                yield path, True
+            else:
+                yield from visit(path, above | {key})
+
+    try:
+        yield from visit(folder, frozenset())
+    except PermissionError as error:
+        raise InputError(f"No permission to read this folder. Received: {error.filename}") from None
+
+
+def name_splits(folder, places, kind):
+    """Reads the splits that the first names of places say.
+
+    Args:
+      folder: Path, for errors.
+      places: list of tuples of names, below the folder.
+      kind: as of `SUFFIXES`, for errors.
+
+    Returns:
+      (the split of each place, the rest of each place, notes); all is train if no split is named.
+
+    Raises:
+      InputError: if there are other places beside those of splits.
+    """
+    tops = {place[0] if place else "" for place in places}
+    split_of = {top: _SPLITS[top.lower()] for top in sorted(tops) if top.lower() in _SPLITS}
+    named = {*split_of.values()}
+    if len(named) < 2 or not ("train" in named or len(split_of) == len(tops)):
+        return ["train"] * len(places), places, []
+    if stray := sorted(tops - {*split_of}):
+        raise InputError(
+            f"Beside {', '.join(split_of)} there must be no other {kind}. "
+            f"Received: {kind} in {folder.joinpath(stray[0])}"
+        )
+    where = "in" if kind == "texts" else "in the folder"  # texts may be in files of these names
+    notes = ["splits: " + ", ".join(f"{split_of[top]} {where} {top}" for top in split_of)]
+    return [split_of[place[0]] for place in places], [place[1:] for place in places], notes
+
+
+def group(folder, files, kind):
+    """Sorts files by split and class, and shuffles them.
+
+    Returns:
+      ({split: (Path [n] array, int32 [n] or None)}, class names, notes).
+    """
+    places = [file.relative_to(folder).parts[:-1] for file in files]
+    wrapper, places = unwrap(places)
+    notes = [f"all {kind} are in the subfolder {'/'.join(wrapper)}"] if wrapper else []
+    splits, places, more = name_splits(folder.joinpath(*wrapper), places, kind)
+    if more:
+        _, places = unwrap(places)
+    classes = [place[0] if place else None for place in places]
+    class_names = sorted({*classes} - {None})
+    if class_names and None in classes:
+        flat, deep = (files[classes.index(name)].parent for name in (None, class_names[0]))
+        raise InputError(
+            f"{kind.capitalize()} must be either all in one folder per split, or all in one "
+            f"subfolder per class. Received: {flat} with {kind} of its own and in "
+            f"{deep.relative_to(folder)}"
+        )
+    number = {name: k for k, name in enumerate(class_names)}
+    shuffled = sorted(range(len(files)), key=lambda i: _shuffling_key(folder, files[i]))
+    groups = {}
+    for split in (split for split in Splits._fields if split in splits):
+        members = [i for i in shuffled if splits[i] == split]
+        labels = np.array([number[classes[i]] for i in members], np.int32) if number else None
+        groups[split] = np.array([files[i] for i in members], object), labels
+    return groups, tuple(class_names), [*notes, *more]
+
+
+def unwrap(places):
+    """Returns (the names of the folders that all files are in, the rest of each place)."""
+    shared = os.path.commonprefix(places)  # noqa: RUF071 (of tuples of names)
+    return shared, [place[len(shared) :] for place in places]
+
+
+def _shuffling_key(folder, file):
+    """Returns a random key that depends on one file only: new files leave the others in order."""
+    return hashlib.sha256(os.fsencode(file.relative_to(folder).as_posix())).digest()
+
+
+def load(folder, grouped, spec, decode, before=(), after=(), size=None, binarize=False):
+    """Makes the splits of the files of a folder, an example each.
+
+    Args:
+      folder: Path.
+      grouped: as `group` returns.
+      spec: zoo.Spec of an example.
+      decode: function from a Path to an example, [*spec.shape], as of `Spec.store`.
+      before: notes on the files, before those on the layout.
+      after: notes on how the examples were changed.
+      size: int or None, as in `load_dataset`.
+      binarize: bool, as in `load_dataset`.
+
+    Returns:
+      Splits.
+
+    Raises:
+      UnreadableError: if a file is damaged.
+    """
+    groups, class_names, layout = grouped
+    name, dtype = folder.resolve().name, np.uint8 if spec.levels <= 256 else np.uint16
+    counts = {split: len(files) for split, (files, _) in groups.items()}
+
+    def examples(source, index):
+        files, labels = groups[source]
+        labels = None if labels is None else labels[index]
+        return FileExamples(files[index], decode, spec.shape, dtype), labels
+
+    def read(source, index):
+        unread, labels = examples(source, index)
+        return unread[:], labels
+
+    def stream(split, source, index, about):
+        unread, labels = examples(source, index)
+        streamed = ArraySplit(name, split, unread, spec, labels, **about)
+        _ = streamed.fingerprint  # reads every file
+        return streamed
+
+    contents = Contents(
+        name,
+        str(folder),
+        counts,
+        spec,
+        read,
+        stream,
+        {split: labels for split, (_, labels) in groups.items() if labels is not None},
+        notes=(f"{sum(counts.values())} files in {folder}", *before, *layout, *after),
+        condition=Spec((), len(class_names), "label", class_names) if class_names else None,
+    )
+    return assemble(contents, size, binarize)
+
+
+def read_each(files, read):
+    """Yields `read(file)` of each file, in order, read in threads."""
+    with ThreadPoolExecutor() as pool:
+        for i in range(0, len(files), 256):  # results that are ready early are held in memory
+            try:
+                yield from pool.map(read, files[i : i + 256])
+            except Exception as error:  # readers raise anything on a damaged file
+                raise UnreadableError from error
+
+
+def reasons(files, reason):
+    """Returns {file: reason} of the files for which a function, called in threads, returns one."""
+    with ThreadPoolExecutor() as pool:
+        found = zip(files, pool.map(reason, files), strict=True)
+        return {file: why for file, why in found if why}
+
+
+def leave_out(folder, files, kind, reasons):
+    """Returns (the files that can be read, a note on the others).
+
+    Args:
+      folder: Path.
+      files: list of Path.
+      kind: as of `SUFFIXES`.
+      reasons: {file: reason} of those that cannot be read.
+
+    Raises:
+      InputError: if none can be read.
+    """
+    if not reasons:
+        return files, []
+    if len(reasons) == len(files):
+        raise InputError(f"No {kind[:-1]} in {folder} can be read: {_listed(folder, reasons)}")
+    note = f"{len(reasons)} left out that cannot be read: {_listed(folder, reasons)}"
+    return [file for file in files if file not in reasons], [note]
+
+
+def damage(folder, kind, reasons):
+    """Returns an InputError that names the files that cannot be read."""
+    if not reasons:
+        return InputError(f"Files changed while they were read: try again. Received: {folder}")
+    one = len(reasons) == 1
+    return InputError(
+        f"{len(reasons)} {kind[: -1 if one else None]} in {folder} cannot be read. Fix or remove "
+        f"{'it' if one else 'them'}, or add --skip-damaged (skip_damaged=True): "
+        f"{_listed(folder, reasons)}"
+    )
+
+
+def _listed(folder, reasons):
+    """Lists files by reason, a few of each, and writes a file of all where some are left out."""
+    names_of, details = {}, []
+    for file, why in reasons.items():
+        names_of.setdefault(why, []).append(str(file.relative_to(folder)))
+    for why, names in names_of.items():
+        more = f" and {len(names) - _NAMED_FILES} more" if len(names) > _NAMED_FILES else ""
+        details.append(f"{why}: {', '.join(names[:_NAMED_FILES])}{more}")
+    text = "; ".join(details)
+    if any(len(names) > _NAMED_FILES for names in names_of.values()):
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="zoo-unreadable-", suffix=".txt", delete=False, errors="surrogateescape"
+        ) as file:
+            file.writelines(f"{why}: {name}\n" for why, names in names_of.items() for name in names)
+        text += f". All of them: {file.name}"
+    return text
