@@ -19,14 +19,14 @@ Family: {family}
 
 from zoo.model import GenerativeModel
 
-ZOO_API = 1
+ZOO_API = 2
 
 
 class Model(GenerativeModel):
     """A model."""
 
-    def __init__(self, shape: tuple[int, ...]):
-        super().__init__()
+    def __init__(self, spec):
+        super().__init__(spec)
 '''
 
 
@@ -67,7 +67,7 @@ def test_own_models_come_in_by_entry_points():
 
 def test_a_plugin_is_listed_as_text_and_never_run(install):
     module = (
-        '# A comment.\n\nr"""Flow of \\pi.\n\nFamily: flow\n"""\nZOO_API = 1\nraise SystemExit\n'
+        '# A comment.\n\nr"""Flow of \\pi.\n\nFamily: flow\n"""\nZOO_API = 2\nraise SystemExit\n'
     )
     install(
         "zoo-flows",
@@ -75,7 +75,7 @@ def test_a_plugin_is_listed_as_text_and_never_run(install):
         {"deep_plugin/__init__.py": "raise SystemExit", "deep_plugin/sub/nice.py": module},
     )
     assert registry.find("nice") == entry_points.Entry(
-        "nice", "zoo-flows", "1.0", "deep_plugin.sub.nice:Nice", "Flow of \\pi.", "flow", "", 1
+        "nice", "zoo-flows", "1.0", "deep_plugin.sub.nice:Nice", "Flow of \\pi.", "flow", "", 2
     )
     assert "deep_plugin" not in sys.modules
 
@@ -88,7 +88,7 @@ def test_the_source_of_a_model_ends_where_the_next_block_begins():
 
 
 def test_zoo_keeps_its_names(install):
-    install("zoo-thief", "[zoo.models]\nvae = thief:VAE\n", {"thief.py": "ZOO_API = 1"})
+    install("zoo-thief", "[zoo.models]\nvae = thief:VAE\n", {"thief.py": "ZOO_API = 2"})
     assert registry.find("vae").package == "keras-genzoo"
     assert registry.find("zoo_thief:vae").package == "zoo-thief"
     assert registry.find("keras-genzoo:vae").package == "keras-genzoo"
@@ -96,7 +96,7 @@ def test_zoo_keeps_its_names(install):
 
 
 def test_two_plugins_with_one_name(install):
-    install("zoo-a", "[zoo.models]\ntwin = twin:A\n", {"twin.py": "ZOO_API = 1"})
+    install("zoo-a", "[zoo.models]\ntwin = twin:A\n", {"twin.py": "ZOO_API = 2"})
     install("Zoo.B", "[zoo.models]\ntwin = twin:B\n")
     with pytest.raises(
         InputError, match=r"twin is ambiguous: it is in zoo-a and zoo-b.*zoo-a:twin or zoo-b:twin"
@@ -114,7 +114,7 @@ def test_two_plugins_with_one_name(install):
 
 
 def test_the_first_of_two_copies_of_a_distribution_wins(install, tmp_path, monkeypatch):
-    install("zoo-copy", "[zoo.models]\ncopied = copied:Old\n", {"copied.py": "ZOO_API = 1"})
+    install("zoo-copy", "[zoo.models]\ncopied = copied:Old\n", {"copied.py": "ZOO_API = 2"})
     first = tmp_path / "first" / "zoo_copy-2.0.dist-info"
     first.mkdir(parents=True)
     (first / "entry_points.txt").write_text("[zoo.models]\ncopied = copied:New\n")
@@ -123,7 +123,7 @@ def test_the_first_of_two_copies_of_a_distribution_wins(install, tmp_path, monke
 
 
 def test_what_is_left_of_a_distribution_hides_no_other(install, tmp_path, monkeypatch):
-    install("zoo-whole", "[zoo.models]\nwhole = whole:Whole\n", {"whole.py": "ZOO_API = 1"})
+    install("zoo-whole", "[zoo.models]\nwhole = whole:Whole\n", {"whole.py": "ZOO_API = 2"})
     for name in ("zoo_whole-0.9.dist-info", "keras_genzoo-0.0.1.dist-info"):
         (tmp_path / "first" / name).mkdir(parents=True)
     monkeypatch.syspath_prepend(tmp_path / "first")
@@ -132,7 +132,7 @@ def test_what_is_left_of_a_distribution_hides_no_other(install, tmp_path, monkey
 
 
 def test_a_package_that_may_not_be_read_is_passed_over(install, monkeypatch):
-    install("zoo-whole", "[zoo.models]\nwhole = whole:Whole\n", {"whole.py": "ZOO_API = 1"})
+    install("zoo-whole", "[zoo.models]\nwhole = whole:Whole\n", {"whole.py": "ZOO_API = 2"})
     install("secret", "[zoo.models]\nsecret = whole:Whole\n")
     is_file = Path.is_file
 
@@ -159,10 +159,10 @@ def test_names_of_folders_and_pipes_are_harmless(install, tmp_path):
 @pytest.mark.parametrize(
     ("text", "api"),
     [
-        ("ZOO_API = 1.5", None),
+        ("ZOO_API = 2.5", None),
         ("ZOO_API: Final[int] = 1  # of zoo", 1),
-        ('"""A.\nZOO_API = 1\n"""', None),
-        ('\ufeff"""A."""\nZOO_API = 1', 1),
+        ('"""A.\nZOO_API = 2\n"""', None),
+        ('\ufeff"""A."""\nZOO_API = 2', 2),
     ],
 )
 def test_the_api_is_what_the_module_says(tmp_path, text, api):
@@ -177,7 +177,7 @@ def test_a_file_of_another_api_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"mine.py:Mine is unusable.*zoo API 99.*keras-genzoo"):
         registry.load(f"{tmp_path}/mine.py:Mine")
     (tmp_path / "mine.py").write_text("ZOO_API = 0")
-    with pytest.raises(InputError, match="update the model, then declare ZOO_API = 1"):
+    with pytest.raises(InputError, match="update the model, then declare ZOO_API = 2"):
         registry.load(f"{tmp_path}/mine.py:Mine")
 
 
@@ -185,7 +185,7 @@ def test_what_a_plugin_says_cannot_drive_the_terminal(install):
     install(
         "zoo-red",
         "[zoo.models]\nred = red_plugin:Red\nb\x1b[31mlack = x:Y\n",
-        {"red_plugin.py": '"""R\x1b[31med\\x1b[0m.\n\nFamily: \x07bell\n"""\nZOO_API = 1'},
+        {"red_plugin.py": '"""R\x1b[31med\\x1b[0m.\n\nFamily: \x07bell\n"""\nZOO_API = 2'},
     )
     entry = registry.find("red")
     assert (entry.summary, entry.family) == ("R[31med[0m.", "bell")
@@ -197,7 +197,7 @@ def test_damaged_metadata_breaks_nothing(install, tmp_path):
     long = 300 * "x"
     half = f"[zoo.models]\ngood = good:Good\nbad\nworse = not a value\n= x:Y\nlong = a.{long}:Y\n"
     install("half", half, {"a/__init__.py": ""})
-    (tmp_path / "good.py").write_text("ZOO_API = 1")
+    (tmp_path / "good.py").write_text("ZOO_API = 2")
     (tmp_path / "empty-1.0.dist-info").mkdir()
     (tmp_path / "folder-1.0.dist-info" / "entry_points.txt").mkdir(parents=True)
     (tmp_path / "~ip-1.0.dist-info").mkdir()
@@ -212,9 +212,9 @@ def test_damaged_metadata_breaks_nothing(install, tmp_path):
 @pytest.mark.parametrize(
     ("module", "problem"),
     [
-        ('"""Of the future."""\nZOO_API = 2\n', "zoo API 2, but this zoo has API 1.*keras-genzoo"),
-        ('"""Of the past."""\nZOO_API = 0\n', "zoo API 0, but this zoo has API 1.*zoo-odd"),
-        ('"""Silent."""\n', "needs ZOO_API = 1"),
+        ('"""Of the future."""\nZOO_API = 3\n', "zoo API 3, but this zoo has API 2.*keras-genzoo"),
+        ('"""Of the past."""\nZOO_API = 0\n', "zoo API 0, but this zoo has API 2.*zoo-odd"),
+        ('"""Silent."""\n', "needs ZOO_API = 2"),
         (None, "no module"),
         ("ZOO_API = " + 5000 * "1", "cannot be read"),
     ],
@@ -260,7 +260,7 @@ def test_what_cannot_be_used_is_listed_with_its_problem(install, module, problem
 def test_a_broken_plugin_is_named(install, request, module, problem):
     name = f"broken_{request.node.callspec.indices['module']}"
     install(
-        "zoo-bad", f"[zoo.models]\nbad = {name}:Model\n", {f"{name}.py": f"ZOO_API = 1\n{module}"}
+        "zoo-bad", f"[zoo.models]\nbad = {name}:Model\n", {f"{name}.py": f"ZOO_API = 2\n{module}"}
     )
     assert registry.find("bad").problem is None
     with pytest.raises(
@@ -273,7 +273,7 @@ def test_an_interrupted_import_names_the_package(install, capsys):
     install(
         "zoo-slow",
         "[zoo.models]\nslow = slow_import:Model\n",
-        {"slow_import.py": "ZOO_API = 1\nraise KeyboardInterrupt"},
+        {"slow_import.py": "ZOO_API = 2\nraise KeyboardInterrupt"},
     )
     with pytest.raises(KeyboardInterrupt):
         registry.load("slow")
@@ -331,7 +331,7 @@ def test_a_model_in_a_file_imports_the_file_beside_it(tmp_path, monkeypatch):
 
 
 def test_plugins_can_be_switched_off(install, monkeypatch):
-    install("zoo-off", "[zoo.models]\noff = off:Off\n", {"off.py": "ZOO_API = 1"})
+    install("zoo-off", "[zoo.models]\noff = off:Off\n", {"off.py": "ZOO_API = 2"})
     assert "off" in registry.list_models()
     monkeypatch.setenv("ZOO_PLUGINS", "")
     assert {entry.package for entry in entry_points.entries()} == {"keras-genzoo"}
@@ -355,11 +355,14 @@ def test_an_unknown_name_suggests_the_nearest():
         registry.find("zoo-gone:model")
 
 
+IMAGE = zoo.Spec((8, 8, 1))
+
+
 class Example:
     """An example.
 
     Args:
-      shape: (height, width, channels)
+      spec: Spec
         of an image.
       latent_dim: dimensions of z.
       rates (of Adam): first: warm-up;
@@ -372,8 +375,7 @@ class Example:
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
-        levels: int = 2,
+        spec: zoo.Spec,
         latent_dim: int = 32,
         beta: float = 1.0,
         tied: bool = False,
@@ -385,19 +387,19 @@ class Example:
     ):
         if latent_dim < 1:
             raise ValueError(f"latent_dim must be positive. Received: latent_dim={latent_dim}")
-        self.values = shape, latent_dim, rates
+        self.values = spec, latent_dim, rates
 
 
 def test_options_are_the_constructor():
     found = {option.name: option for option in options.options(Example)}
     assert "ignored" not in found
-    assert found["shape"].required
-    assert found["shape"].meaning == "(height, width, channels) of an image."
+    assert found["spec"].required
+    assert found["spec"].meaning == "Spec of an image."
     assert found["latent_dim"].default == 32
     assert found["rates"].meaning == "first: warm-up; then the rest."
     assert found["tied"].meaning == ""
     assert [option.type for option in found.values()] == [
-        "tuple[int, int, int]", "int", "int", "float", "bool", "'relu' | 'elu'",
+        "Spec", "int", "float", "bool", "'relu' | 'elu'",
         "tuple[float, ...]", "int | None", "str | None",
     ]  # fmt: skip
     assert found["beta"].default is not inspect.Parameter.empty
@@ -431,8 +433,8 @@ def test_settings_become_values():
         ("activation=tanh", "activation must be 'relu' | 'elu'. Received: activation='tanh'"),
         ("rates=1,x", "rates must be a tuple[float, ...]"),
         ("latent_dims=3", "Example has no option 'latent_dims'. Did you mean 'latent_dim'?"),
-        ("levels=2", "levels comes from the data set"),
-        ("num_classes=2", "num_classes comes from the data set"),
+        ("spec=2", "spec comes from the data set"),
+        ("condition=2", "condition comes from the data set"),
         ("latent_dim", "name=value"),
     ],
 )
@@ -445,18 +447,18 @@ def test_settings_that_are_refused(setting, message):
 
 def test_create_checks_what_it_is_given(monkeypatch):
     monkeypatch.setattr(registry, "load", lambda name: Example)
-    made = registry.create("example", shape=[8, 8, 1], latent_dim=4, rates=[1])
-    assert made.values == ((8, 8, 1), 4, (1.0,))
+    made = registry.create("example", spec=IMAGE.to_json(), latent_dim=4, rates=[1])
+    assert made.values == (IMAGE, 4, (1.0,))
     with pytest.raises(InputError, match=r"Example: latent_dim must be positive"):
-        registry.create("example", shape=(8, 8, 1), latent_dim=0)
+        registry.create("example", spec=IMAGE, latent_dim=0)
     with pytest.raises(InputError, match=r"latent_dim must be an int. Received: latent_dim=True"):
-        registry.create("example", shape=(8, 8, 1), latent_dim=True)
-    with pytest.raises(InputError, match=r"shape must be a tuple"):
-        registry.create("example", shape=(8, 8))
-    with pytest.raises(InputError, match=r"Example requires shape"):
+        registry.create("example", spec=IMAGE, latent_dim=True)
+    with pytest.raises(InputError, match=r"spec must be a Spec"):
+        registry.create("example", spec=(8, 8))
+    with pytest.raises(InputError, match=r"Example requires spec"):
         registry.create("example")
     with pytest.raises(InputError, match=r"Did you mean 'beta'"):
-        registry.create("example", shape=(8, 8, 1), betta=1)
+        registry.create("example", spec=IMAGE, betta=1)
 
 
 def test_pretrained_models_are_folders_with_a_card(tmp_path, monkeypatch):

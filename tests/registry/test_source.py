@@ -16,6 +16,8 @@ PLUGINS = [
     "zoo_flows.realnvp:RealNVP",
     "zoo_gans.lsgan:LSGAN",
     "zoo_gans.wgan_gp:WGANGP",
+    "zoo_text.char_gpt:CharGPT",
+    "zoo_text.char_rnn:CharRNN",
 ]
 MODEL = """
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Literal
 import zoo
 from zoo import adversarial
 from zoo.model import GenerativeModel as Base
+from zoo.spec import Spec
 
 DEPTH, WIDTH = 3, 4
 RATE = 1 / 4
@@ -33,10 +36,10 @@ Shape = tuple[int, int, int]
 class Middle(Base):
     recipe = {"data": "mnist", "epochs": 2 + 1}
 
-    def sample(self, num_samples, seed, labels=None, first=0):
+    def sample(self, num_samples, seed, condition=None, first=0):
         pass
 
-    def encode(self, x, labels=None):
+    def encode(self, x, condition=None):
         pass
 
 
@@ -49,7 +52,8 @@ class Model(Middle):
 
     encode = None
 
-    def __init__(self, shape: Shape, *, depth: "int | None" = -2, rate: float = RATE,
+    def __init__(self, spec: zoo.Spec, condition: Spec | None = None, *,
+                 sides: Shape = (1, 2, 3), depth: "int | None" = -2, rate: float = RATE,
                  kind: typing.Literal["a", "b"] = "a", sizes: typing.Optional[tuple] = (1, 2)):
         pass
 

@@ -149,14 +149,19 @@ def load(name):
         kinds = ", ".join(f"{key}={kind.__name__}" for key, kind in RECIPE.items())
         problem = f"{class_name}.recipe must be a dict({kinds}). Received: {recipe!r}."
         raise unusable(entry, problem)
+    from zoo.registry import api1
+
     try:
-        options.options(found)
+        is_old = api1.is_of_api_1(options.options(found))
     except Exception as error:  # annotations are code of the plugin
         problem = (
             f"the annotations of {class_name}.__init__ are invalid: {describe_error(error, '')}."
         )
         raise unusable(entry, problem) from error
-    return found
+    try:
+        return api1.adapt(found) if is_old else found
+    except TypeError as error:
+        raise unusable(entry, str(error)) from error
 
 
 def create(name, **values):

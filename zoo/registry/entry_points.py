@@ -19,6 +19,7 @@ from zoo import API_VERSION
 from zoo.errors import InputError
 
 __all__ = [
+    "API_1_ADVICE",
     "GROUP",
     "PACKAGE",
     "Entry",
@@ -45,6 +46,12 @@ _DOCSTRING = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _API = re.compile(r"^ZOO_API\s*(?::\s*[\w.\[\]]+\s*)?=\s*(\d+)\s*(?:\#.*)?$", re.MULTILINE)
+
+API_1_ADVICE = (
+    "it was written for API 1, which only this release still runs. Replace the arguments shape,"
+    " levels and num_classes by spec and condition, and labels by condition; then set ZOO_API = 2."
+)
+"""What `zoo plugins` says of a model that `zoo.registry.api1` adapts."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +199,7 @@ def read_file_entry(path, class_name):
 
 def _other_api(api, package):
     """Returns a problem if a module was written for another API version, else None."""
-    if api == API_VERSION:
+    if api in (API_VERSION, API_VERSION - 1):  # `zoo.registry.api1` adapts those of API 1
         return None
     fix = f"pip install -U {PACKAGE if api > API_VERSION else package}"
     if package is None and api < API_VERSION:

@@ -3,16 +3,41 @@
 import contextlib
 import inspect
 import numbers
+import os
 import re
 import types
 import typing
 from dataclasses import dataclass
+from pathlib import Path
 
 from zoo.errors import InputError, did_you_mean
+from zoo.spec import Spec
 
-__all__ = ["FROM_DATA", "Option", "check_options", "options", "parse_options", "read_meanings"]
+__all__ = [
+    "API_1",
+    "FROM_DATA",
+    "Option",
+    "Pretrained",
+    "check_options",
+    "options",
+    "parse_options",
+    "read_meanings",
+]
 
-FROM_DATA = ("shape", "levels", "num_classes")
+API_1 = ("shape", "levels", "num_classes")
+"""What `spec` and `condition` were in API 1."""
+
+FROM_DATA = ("spec", "condition", *API_1)
+
+
+class Pretrained(str):
+    """The type of an option that names another model: a pretrained one, a run or an export.
+
+    `GenerativeModel.restore_stage` loads it. run.json and the card keep its sha256, and a run whose
+    stage has changed does not resume.
+    """
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True)
@@ -179,6 +204,11 @@ def _convert(annotation, value):
             return float(value)
     elif annotation is str and isinstance(value, str):
         return value
+    elif annotation is Spec and isinstance(value, Spec | dict):
+        return Spec.from_json(value)
+    elif annotation is Pretrained and isinstance(value, str | os.PathLike):
+        is_name = isinstance(value, str) and not {os.sep, "/"} & {*value}
+        return Pretrained(value if is_name else Path(value).expanduser().absolute())
     raise ValueError
 
 

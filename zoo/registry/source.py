@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zoo.registry.entry_points import is_path, module_file
-from zoo.registry.options import Option, read_meanings
+from zoo.registry.options import Option, Pretrained, read_meanings
+from zoo.spec import Spec
 
 __all__ = ["Description", "UnreadableError", "is_recipe", "read_class"]
 
 _CONTRACT = "zoo.model", "GenerativeModel"
 _BUILTINS = {kind.__name__: kind for kind in (bool, dict, float, int, list, str, tuple)}
+_TYPES = {"Pretrained": Pretrained, "Spec": Spec}
 _ARITHMETIC = {
     ast.Add: operator.add,
     ast.Div: operator.truediv,
@@ -244,6 +246,10 @@ def _evaluate(module, node):
             match module.names[name]:
                 case _Import(module="typing", attribute=str(attribute)):
                     return getattr(typing, attribute)
+                case _Import(module="zoo" | "zoo.spec", attribute="Spec"):
+                    return Spec
+                case _Import(module="zoo", attribute="Pretrained"):
+                    return Pretrained
                 case ast.expr() as value:
                     return _evaluate(module, value)
         case ast.Name(id=name):
@@ -251,6 +257,8 @@ def _evaluate(module, node):
         case ast.Attribute(value=ast.Name(id=name), attr=attribute):
             if module.names.get(name) == _Import("typing"):
                 return getattr(typing, attribute)
+            if module.names.get(name) == _Import("zoo") and attribute in _TYPES:
+                return _TYPES[attribute]
         case ast.Tuple() | ast.List():
             items = [_evaluate(module, item) for item in node.elts]
             return items if isinstance(node, ast.List) else tuple(items)
