@@ -21,6 +21,7 @@ from zoo.errors import ArtefactError, InputError
 __all__ = [
     "FULL",
     "commit",
+    "digest",
     "first_good",
     "literal_path",
     "prune",
@@ -102,6 +103,18 @@ def verify(folder: str | os.PathLike, seal: str = MANIFEST) -> dict:
         if found != expected:
             raise ArtefactError(f"{path} is damaged: its sha256 is not the one in {seal}.")
     return record
+
+
+def digest(folder: str | os.PathLike, seal: str = MANIFEST) -> str:
+    """Returns the sha256 in hex that identifies the files of a sealed folder.
+
+    It is that of what the program `sha256sum` prints for them, in the order of their names.
+
+    Raises:
+      ArtefactError: as `verify`.
+    """
+    lines = [f"{value}  {name}\n" for name, value in sorted(verify(folder, seal)["files"].items())]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def sealed(parent: str | os.PathLike, seal: str = MANIFEST) -> list[str]:

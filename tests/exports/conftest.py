@@ -16,7 +16,8 @@ def conditional(tmp_path_factory):
 
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
-    model = VAE(shape=(8, 8, 1), levels=2, num_classes=3, filters=4, latent_dim=4)
+    label = zoo.Spec((), 3, "label")
+    model = VAE(zoo.Spec((8, 8, 1), 2), label, filters=4, latent_dim=4)
     keras.config.set_dtype_policy(policy)
     folder = tmp_path_factory.mktemp("vae") / "exported"
     return zoo.load(zoo.export(model, folder, {"model": "vae"})), model

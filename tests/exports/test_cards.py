@@ -14,7 +14,7 @@ from zoo.exports import cards
 
 def test_the_card_says_what_it_is_and_where_it_comes_from(plain):
     card = json.loads((finished().run / "saved_model" / "card.json").read_text())
-    assert card["schema"] == 1
+    assert card["schema"] == 2
     assert card["can"] == ["sample", "log_prob"]
     assert card["log_prob_kind"] == "exact"
     assert card["parameters"] == 64
@@ -37,8 +37,8 @@ def test_a_damaged_card_is_refused_and_named(copy, text):
 
 def test_a_card_of_another_schema_is_refused(copy):
     card = json.loads((copy / "card.json").read_text())
-    (copy / "card.json").write_text(json.dumps({**card, "schema": 2}))
-    with pytest.raises(ArtefactError, match="has schema 2, and this zoo reads 1"):
+    (copy / "card.json").write_text(json.dumps({**card, "schema": 3}))
+    with pytest.raises(ArtefactError, match="has schema 3, and this zoo reads 2"):
         zoo.load(copy)
 
 

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from support.noisy import Noisy
 from support.shell import copy_of_finished, here
+from support.toys import make
 from tensorflow.core.protobuf import saved_model_pb2
 
 import zoo
@@ -21,6 +22,7 @@ from zoo.exports import clean_process
 from zoo.exports.export import end_clean_process, float32_policy
 from zoo.model import GenerativeModel
 from zoo.models.vae import VAE
+from zoo.spec import Spec
 
 IMAGE = ("float32", (None, 8, 8, 1))
 SCALAR, SEED, LABELS = ("int32", ()), ("int32", (2,)), ("int32", (None,))
@@ -29,16 +31,16 @@ SCALAR, SEED, LABELS = ("int32", ()), ("int32", (2,)), ("int32", (None,))
 class Chain(GenerativeModel):
     """Binary pixels, each drawn in a step of a loop, by a network that sees those before it."""
 
-    def __init__(self, shape: tuple[int, int, int], levels: int = 2):
-        super().__init__(shape, levels)
-        self.size = math.prod(shape)
+    def __init__(self, spec: Spec):
+        super().__init__(spec)
+        self.size = math.prod(spec.shape)
         self.network = keras.Sequential(
             [keras.Input((self.size,)), keras.layers.Dense(32, "tanh"), keras.layers.Dense(2)]
         )
         self.unused = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
         self.build()
 
-    def sample(self, num_samples, seed, labels=None, first=0):
+    def sample(self, num_samples, seed, condition=None, first=0):
         u = zoo.random.uniform(seed, first, num_samples, (self.size,))
 
         def draw(index, x):
@@ -53,7 +55,7 @@ class Chain(GenerativeModel):
 @pytest.fixture(scope="module")
 def half(tmp_path_factory):
     """The SavedModel of a Chain with float16 weights, and the Chain."""
-    model = Chain((8, 8, 1))
+    model = make(Chain, (8, 8, 1))
     return zoo.load(zoo.export(model, tmp_path_factory.mktemp("half") / "x", half=True)), model
 
 
@@ -94,17 +96,17 @@ def test_the_signatures_are_the_methods_of_the_model(plain):
 def test_a_conditional_model_takes_labels_in_every_signature(conditional):
     z = ("float32", (None, 4))
     assert signatures(conditional[0]) == {
-        "sample": {"num_samples": SCALAR, "seed": SEED, "labels": LABELS, "first": SCALAR},
-        "log_prob": {"x": IMAGE, "seed": SEED, "labels": LABELS, "first": SCALAR},
-        "encode": {"x": IMAGE, "labels": LABELS},
-        "decode": {"z": z, "labels": LABELS},
-        "reconstruct": {"x": IMAGE, "labels": LABELS},
+        "sample": {"num_samples": SCALAR, "seed": SEED, "condition": LABELS, "first": SCALAR},
+        "log_prob": {"x": IMAGE, "seed": SEED, "condition": LABELS, "first": SCALAR},
+        "encode": {"x": IMAGE, "condition": LABELS},
+        "decode": {"z": z, "condition": LABELS},
+        "reconstruct": {"x": IMAGE, "condition": LABELS},
     }
 
 
 def test_every_method_gives_what_the_model_gives_in_float32(conditional):
     saved, model = conditional
-    clone = VAE(**model.get_config())
+    clone = VAE.from_config(model.get_config())
     clone.set_weights(model.get_weights())
     seed, labels = tf.constant([0, 7]), tf.constant([0, 1, 2, 0])
     x = clone.sample(4, seed, labels)
@@ -129,7 +131,7 @@ def test_half_precision_is_that_of_the_stored_weights_alone(half, plain):
     size = model.network.count_params()  # those of `unused` are not among them
     assert stored.get_variable_to_shape_map()[name] == [size]
     assert saved.card["parameters"] == size
-    rounded = Chain((8, 8, 1))
+    rounded = make(Chain, (8, 8, 1))
     for weight, original in zip(rounded.weights, model.weights, strict=True):
         value = original.numpy()
         weight.assign(value if value.dtype == "int64" else value.astype(np.float16))
@@ -153,7 +155,7 @@ def test_half_precision_weights_are_cast_once_a_call_not_once_a_step(half):
 
 
 def test_a_weight_too_large_for_half_precision_is_refused(tmp_path):
-    model = Noisy((8, 8, 1))
+    model = make(Noisy, (8, 8, 1))
     model.table.assign(tf.fill(model.table.shape, -7e4))
     with pytest.raises(InputError, match=r"up to 65504, not 70000 as in noisy.*/table"):
         zoo.export(model, tmp_path / "exported", half=True)
@@ -170,7 +172,7 @@ def test_the_saved_model_of_a_run_becomes_half_precision_and_loses_the_scores(tm
 
 
 def test_export_refuses_a_place_that_is_taken_or_cannot_be_made(tmp_path):
-    model = Noisy((8, 8, 1))
+    model = make(Noisy, (8, 8, 1))
     (tmp_path / "file").write_text("mine")
     for place in (tmp_path, tmp_path / "file"):
         with pytest.raises(InputError, match="The folder exists already"):
@@ -206,7 +208,7 @@ def clean_processes(monkeypatch):
 
 
 def test_one_clean_process_serves_all_exports_and_ends_with_this_one(clean_processes, tmp_path):
-    model, large = Noisy((8, 8, 1)), Noisy((8, 8, 1))
+    model, large = make(Noisy, (8, 8, 1)), make(Noisy, (8, 8, 1))
     large.table.assign(tf.fill(large.table.shape, 7e4))
     zoo.export(model, tmp_path / "a")
     with pytest.raises(InputError, match="export in full precision"):
@@ -232,7 +234,7 @@ def test_a_check_that_does_not_end_is_an_error(
     path.write_text(f"import os, signal; {program}")
     monkeypatch.setattr(clean_process, "__file__", str(path))
     with pytest.raises(error, match=message):
-        zoo.export(Noisy((8, 8, 1)), tmp_path / "exported")
+        zoo.export(make(Noisy, (8, 8, 1)), tmp_path / "exported")
     assert not (tmp_path / "exported").exists()
     assert [process.returncode for process in clean_processes] == [-signal.SIGKILL]
 
@@ -252,14 +254,14 @@ def test_the_float32_policy_ends_with_its_scope():
 class Stateful(Noisy):
     """Noisy whose samples are others at every call, but the same in every fresh process."""
 
-    def sample(self, num_samples, seed, labels=None, first=0):
+    def sample(self, num_samples, seed, condition=None, first=0):
         return tf.round(tf.random.uniform((num_samples, *self.shape)))
 
 
 def test_a_saved_model_that_gives_something_else_is_not_kept(clean_processes, tmp_path):
     with pytest.raises(ArtefactError, match="was discarded: sample differs in") as caught:
-        zoo.export(Stateful((8, 8, 1)), tmp_path / "parent" / "exported")
+        zoo.export(make(Stateful, (8, 8, 1)), tmp_path / "parent" / "exported")
     assert "\n" not in str(caught.value)
     assert not [*tmp_path.rglob("*exported*")]
-    zoo.export(Noisy((8, 8, 1)), tmp_path / "parent" / "exported")  # in a new process
+    zoo.export(make(Noisy, (8, 8, 1)), tmp_path / "parent" / "exported")  # in a new process
     assert [process.poll() for process in clean_processes] == [1, None]

@@ -12,10 +12,10 @@ import pytest
 import tensorflow as tf
 from support.noisy import Noisy
 from support.shell import copy_of_finished, finished, flip
-from support.toys import Duel
+from support.toys import Duel, make
 
 import zoo
-from zoo import datasets
+from zoo import datasets, registry
 from zoo.errors import ArtefactError, InputError
 from zoo.exports.weights import restore_checkpoint
 
@@ -28,8 +28,12 @@ SMALL = {
 }
 
 
+def created(name):
+    return make(registry.load(name), (8, 8, 1), **SMALL[name])
+
+
 def test_float32_weights_are_restored_bit_for_bit(exported):
-    saved = exported(randomized(Noisy((8, 8, 1))))
+    saved = exported(randomized(make(Noisy, (8, 8, 1))))
     restored = zoo.restore(saved, cls=Noisy)
     assert not restored.compiled
     assert np.array_equal(restored.sample(64, tf.constant([0, 1])), saved.sample(64, seed=1))
@@ -39,18 +43,18 @@ def test_float32_weights_are_restored_bit_for_bit(exported):
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("name", SMALL)
 def test_each_model_of_zoo_is_restored(name, half, tmp_path, no_clean_process):
-    model = randomized(zoo.create(name, shape=(8, 8, 1), **SMALL[name]))
+    model = randomized(created(name))
     saved = zoo.load(zoo.export(model, tmp_path / "exported", {"model": name}, half=half))
-    zoo.create(name, shape=(8, 8, 1))  # Keras numbers the layers of the next model differently
+    created(name)  # Keras numbers the layers of the next model differently
     restored = zoo.restore(tmp_path / "exported")
     assert restored.get_config() == model.get_config()
     labels = np.arange(16, dtype=np.int32) % 3 if model.num_classes else None
-    samples = restored.sample(16, tf.constant([0, 1]), labels=labels)
-    np.testing.assert_allclose(samples, saved.sample(16, seed=1, labels=labels), atol=1e-6)
+    samples = restored.sample(16, tf.constant([0, 1]), condition=labels)
+    np.testing.assert_allclose(samples, saved.sample(16, seed=1, condition=labels), atol=1e-6)
 
 
 def test_half_precision_gives_the_rounded_weights(tmp_path, no_clean_process):
-    model = randomized(Noisy((8, 8, 1)))
+    model = randomized(make(Noisy, (8, 8, 1)))
     zoo.export(model, tmp_path / "half", half=True)
     table = zoo.restore(tmp_path / "half", cls=Noisy).table.numpy()
     assert np.array_equal(table, model.table.numpy().astype(np.float16))
@@ -58,7 +62,7 @@ def test_half_precision_gives_the_rounded_weights(tmp_path, no_clean_process):
 
 
 def test_a_restored_model_is_fine_tuned_by_fit(exported):
-    restored = zoo.restore(exported(randomized(Noisy((8, 8, 1)))), cls=Noisy)
+    restored = zoo.restore(exported(randomized(make(Noisy, (8, 8, 1)))), cls=Noisy)
     data = datasets.load_dataset(str(finished().cwd / "binary.npz"))[0]
     restored.compile()
     before = restored.table.numpy()
@@ -68,7 +72,7 @@ def test_a_restored_model_is_fine_tuned_by_fit(exported):
 
 
 def test_what_an_export_does_not_store_is_new_and_logged_by_name(exported, caplog):
-    model = randomized(Duel((8, 8, 1)))
+    model = randomized(make(Duel, (8, 8, 1)))
     saved = exported(model)
     with caplog.at_level(logging.WARNING, "zoo"):
         restored = zoo.restore(saved, cls=Duel)
@@ -81,14 +85,13 @@ def test_what_an_export_does_not_store_is_new_and_logged_by_name(exported, caplo
 
 
 def test_names_of_weights_do_not_depend_on_what_a_process_has_built(tmp_path, no_clean_process):
-    options = dict(shape=(8, 8, 1), **SMALL["vae"])
-    model = randomized(zoo.create("vae", **options))
+    model = randomized(created("vae"))
     saved = zoo.load(zoo.export(model, tmp_path / "exported", {"model": "vae"}))
     program = (
         "import sys, numpy, tensorflow as tf, zoo\n"
         "for _ in range(int(sys.argv[1])):\n"
-        "    zoo.create('gan', shape=(8, 8, 1))\n"
-        "    zoo.create('vae', shape=(12, 12, 1))\n"
+        "    zoo.create('gan', spec=zoo.Spec((8, 8, 1)))\n"
+        "    zoo.create('vae', spec=zoo.Spec((12, 12, 1)))\n"
         "model = zoo.restore('./exported')\n"
         "numpy.save(f'{sys.argv[1]}.npy', model.sample(8, tf.constant([0, 3])))\n"
     )
@@ -131,8 +134,8 @@ def test_a_run_without_a_valid_checkpoint_is_refused(run):
 def test_a_checkpoint_of_another_model_is_refused(run):
     [newest, *_] = sorted(run.glob("checkpoints/step-*"), reverse=True)
     with pytest.raises(ArtefactError, match="fit Duel: it stores 3 weights, and the model has 6"):
-        restore_checkpoint(Duel((8, 8, 1)), newest)
-    model = Noisy((8, 8, 1), num_classes=2)
+        restore_checkpoint(make(Duel, (8, 8, 1)), newest)
+    model = make(Noisy, (8, 8, 1), num_classes=2)
     before = model.get_weights()
     with pytest.raises(ArtefactError, match=r"0/noisy/table has the shape \[1, 8, 8, 1\], not \[2"):
         restore_checkpoint(model, newest)
@@ -154,8 +157,8 @@ def test_what_cannot_be_restored_is_refused(exported):
         zoo.restore("none")
     with pytest.raises(InputError, match=r"A classifier cannot be restored"):
         zoo.restore(zoo.exports.pretrained.shipped() / "features-mnist")
-    with pytest.raises(InputError, match=r"Duel does not take the stored options: .*num_classes"):
-        zoo.restore(exported(Noisy((8, 8, 1))), cls=Duel)
+    with pytest.raises(InputError, match=r"Duel does not take the stored options: .*condition"):
+        zoo.restore(exported(make(Noisy, (8, 8, 1))), cls=Duel)
 
 
 def change(key, value):
@@ -187,7 +190,7 @@ def change(key, value):
     ids=["missing", "extra", "shape", "offset", "variable", "no index", "dtype"],
 )
 def test_a_card_whose_weights_do_not_fit_is_refused(exported, damage, message):
-    saved = exported(Noisy((8, 8, 1)))
+    saved = exported(make(Noisy, (8, 8, 1)))
     card = json.loads((saved.folder / "card.json").read_text())
     damage(card["tensors"])
     (saved.folder / "card.json").write_text(json.dumps(card))
@@ -196,7 +199,7 @@ def test_a_card_whose_weights_do_not_fit_is_refused(exported, damage, message):
 
 
 def test_a_damaged_export_and_an_old_card_are_refused(exported):
-    saved = exported(Noisy((8, 8, 1)))
+    saved = exported(make(Noisy, (8, 8, 1)))
     text = (saved.folder / "card.json").read_text()
     (saved.folder / "card.json").write_text(text.replace('"tensors"', '"others"'))
     with pytest.raises(ArtefactError, match="does not list the weights: export the model again"):

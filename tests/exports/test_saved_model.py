@@ -39,12 +39,14 @@ def test_a_loaded_model_can_be_copied(plain):
     "labels", [None, [0, 1], [[0, 1, 2]], [0, 1, 3], [0, 1, -1], [0.0, 1.0, 2.0]]
 )
 def test_bad_labels_are_told(conditional, labels):
-    with pytest.raises(InputError, match=r"3 .*of 0 to 2"):
+    with pytest.raises(
+        InputError, match=r"labels, integers of shape \(n,\) from 0 to 2|equal numbers"
+    ):
         conditional[0].sample(3, 0, labels)
 
 
 def test_labels_for_an_unconditional_model_are_told(plain):
-    with pytest.raises(InputError, match="trained without labels, so takes none"):
+    with pytest.raises(InputError, match="not conditional, so takes no condition"):
         plain.sample(3, 0, [0, 1, 2])
 
 
@@ -52,7 +54,7 @@ def test_grey_data_for_a_binary_model_are_told(conditional, plain):
     grey = np.full((3, 8, 8, 1), 0.5, np.float32)
     message = (
         r"Data must be one of 2 values from 0 to 1, evenly spaced\. Binarize it, or train with"
-        r" levels=256\.$"
+        r" 256 levels\.$"
     )
     with pytest.raises(InputError, match=message):
         plain.log_prob(grey, seed=0)

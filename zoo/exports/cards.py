@@ -7,35 +7,49 @@ from pathlib import Path
 
 from zoo import storage
 from zoo.errors import ArtefactError
+from zoo.spec import upgrade
 
 __all__ = ["CARD", "SCHEMA", "add_score", "read_card", "weight_names"]
 
 CARD = "card.json"
-SCHEMA = 1
-KEYS = ("shape", "num_classes", "parameters", "scores", "files")
+SCHEMA = 2
+KEYS = ("parameters", "scores", "files")
 
 
 def read_card(folder: str | os.PathLike) -> dict:
-    """Returns card.json of a SavedModel as a dict.
+    """Returns card.json of a SavedModel as a dict, in the form of the newest schema.
 
     Raises:
-      ArtefactError: if it is damaged or has another schema.
+      ArtefactError: if it is damaged or has an unknown schema.
     """
     path = Path(folder) / CARD
     try:
         card = json.loads(path.read_text())
         schema = card["schema"]
+        if schema == 1:
+            card = _upgrade(card)
     except OSError as error:
         raise ArtefactError(f"{path} cannot be read: {error.strerror}.") from None
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ArtefactError(f"{path} is damaged: {error!r}.") from None
-    if schema != SCHEMA:
+    if schema not in (1, SCHEMA):
         raise ArtefactError(
             f"{path} has schema {schema}, and this zoo reads {SCHEMA}:"
             f" install a zoo version that reads schema {schema}."
         )
     if missing := [key for key in KEYS if key not in card]:
         raise ArtefactError(f"{path} is damaged: it lacks {', '.join(missing)}.")
+    return card
+
+
+def _upgrade(card):
+    """Returns a card of schema 1 with the spec and condition of schema 2."""
+    card = {**card, "schema": SCHEMA}
+    names = card.get("recipe", {}).get("data", {}).get("class_names", ())
+    if "levels" in card:  # a classifier has no levels
+        card |= upgrade({key: card.pop(key) for key in ("shape", "levels", "num_classes")}, names)
+    if "options" in card:
+        card["options"] = upgrade(card["options"], names)
     return card
 
 

@@ -66,14 +66,14 @@ def check(folder, draws):
             if problem := difference(name, golden[name, "output"], output, name in draws):
                 sys.exit(problem)
     sample = model.signatures["sample"]
-    labelled = "labels" in sample.structured_input_signature[1]
+    condition = sample.structured_input_signature[1].get("condition")
 
     def draw(n, seed):
         arguments = {"num_samples": n, "seed": [0, seed], "first": 0}
-        if labelled:
-            arguments["labels"] = [0] * n
-        output = sample(**{k: tf.constant(v, tf.int32) for k, v in arguments.items()})
-        return next(iter(output.values())).numpy()
+        arguments = {name: tf.constant(value, tf.int32) for name, value in arguments.items()}
+        if condition is not None:
+            arguments["condition"] = tf.zeros([n, *condition.shape[1:]], condition.dtype)
+        return next(iter(sample(**arguments).values())).numpy()
 
     milliseconds, _ = time_per_image(draw, BATCH)
     return {"ms_per_image": round(milliseconds, 3)}

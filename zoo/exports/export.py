@@ -2,7 +2,7 @@
 
 saved_model.pb, variables/   one signature per method of the model
 golden.npz                   inputs and outputs of each, computed before it is saved
-samples.png                  a grid of samples
+samples.png                  a grid of samples; samples.txt or .wav where they are no images
 card.json                    metadata, provenance, weights, scores, the sha256 of each file
 """
 
@@ -27,7 +27,8 @@ from zoo.errors import ArtefactError, InputError
 from zoo.exports import clean_process
 from zoo.exports.cards import CARD, SCHEMA, weight_names
 from zoo.model import ENDPOINTS, GenerativeModel
-from zoo.sampling import SAMPLE_SEED, SAMPLES, as_seed, labels_in_turn
+from zoo.random import as_seed
+from zoo.sampling import SAMPLE_SEED, SAMPLES, conditions_in_turn
 
 __all__ = [
     "check_in_clean_process",
@@ -84,9 +85,8 @@ def export(
     record = {
         "schema": SCHEMA,
         **(card or {}),
-        "shape": list(model.shape),
-        "levels": model.levels,
-        "num_classes": model.num_classes,
+        "spec": model.spec.to_json(),
+        "condition": model.condition and model.condition.to_json(),
         "default_data": model.recipe.get("data"),
         "options": json.loads(json.dumps(model.get_config())),
         "can": list(model.capabilities()),
@@ -102,7 +102,8 @@ def export(
         record["tensors"] = _tensors(clone, save_functions(saved, aside, variables), packed)
         np.savez_compressed(aside / "golden.npz", **_golden_values(clone, endpoints))
         samples = _call(endpoints["sample"], _sample_arguments(clone, SAMPLES))
-        render.save_grid(aside / "samples.png", samples, model.num_classes)
+        path = aside / f"samples{render.SUFFIXES[model.spec.kind]}"
+        render.save(path, samples, model.spec, model.condition)
         with storage.literal_path(aside) as path:
             record.update(check(path))
 
@@ -260,17 +261,14 @@ def _endpoints(model, packed=None):
 
     def trace(name):
         if name not in endpoints:
-            specs = [spec(key) for key in ENDPOINTS[name].arguments if key != "labels" or labelled]
+            endpoint = ENDPOINTS[name]
+            latents = None
+            if "z" in endpoint.arguments:
+                latents = tf.TensorSpec(trace("encode").structured_outputs.shape, tf.float32, "z")
+            specs = [*endpoint.specs(model.spec, model.condition, latents).values()]
             function = _positional(methods[name], specs, packed)
             endpoints[name] = tf.function(function, specs, autograph=False).get_concrete_function()
         return endpoints[name]
-
-    def spec(name):
-        if name in ("x", "mask"):
-            return tf.TensorSpec((None, *model.shape), tf.float32, name)
-        if name == "z":
-            return tf.TensorSpec(trace("encode").structured_outputs.shape, tf.float32, name)
-        return tf.TensorSpec({"seed": (2,), "labels": (None,)}.get(name, ()), tf.int32, name)
 
     def shared(name):
         def call(*values, **named):
@@ -284,7 +282,7 @@ def _endpoints(model, packed=None):
 
         return call
 
-    endpoints, labelled = {}, model.num_classes > 0
+    endpoints = {}
     methods = {name: getattr(model, name) for name in model.capabilities()}
     # What one endpoint calls of another, as `reconstruct` does `encode`, is stored once.
     vars(model).update({name: shared(name) for name in methods})
@@ -312,8 +310,8 @@ def _golden_values(model, endpoints, n=GOLDEN_SAMPLES):
     """Returns {"endpoint/argument" or "endpoint/output": array}, on data that the model samples."""
     values = {}
     known = _sample_arguments(model, n, first=GOLDEN_FIRST)
-    known["mask"] = np.zeros((n, *model.shape), np.float32)
-    known["mask"][:, : model.shape[0] // 2] = 1.0
+    known["mask"] = np.zeros((n, *model.spec.shape), np.float32)
+    known["mask"][:, : model.spec.shape[0] // 2] = 1.0
     for name, function in endpoints.items():
         output = _call(function, known)
         known.setdefault(ENDPOINTS[name].output, output)
@@ -323,11 +321,11 @@ def _golden_values(model, endpoints, n=GOLDEN_SAMPLES):
 
 
 def _sample_arguments(model, n, first=0):
-    """Returns {name: int32 array}: the arguments that sample n examples, of each label in turn."""
+    """Returns {name: array}: the arguments that sample n examples, conditions in turn."""
     return {
         "num_samples": np.int32(n),
         "seed": as_seed(SAMPLE_SEED),
-        "labels": labels_in_turn(model.num_classes, n),
+        "condition": conditions_in_turn(model.condition, n),
         "first": np.int32(first),
     }
 

@@ -1,18 +1,15 @@
 """Loads a SavedModel as an object with the model's methods."""
 
-import contextlib
-import reprlib
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
 from zoo import storage
 from zoo.errors import InputError
 from zoo.exports.cards import CARD, read_card
 from zoo.exports.pretrained import find
-from zoo.model import ENDPOINTS, assertion
-from zoo.sampling import as_seed
+from zoo.model import ENDPOINTS, assertions_as_input_errors
+from zoo.spec import Spec
 
 __all__ = ["SavedModel", "load"]
 
@@ -45,6 +42,11 @@ class SavedModel:
     Args:
       folder: path of the folder.
 
+    Attributes:
+      card: dict; the content of card.json.
+      spec: Spec of one example.
+      condition: Spec of what the model is conditional on, or None.
+
     Raises:
       InputError: if it is the SavedModel of something else.
       ArtefactError: if a file is missing or damaged.
@@ -52,9 +54,12 @@ class SavedModel:
 
     def __init__(self, folder):
         self.folder = Path(folder)
-        if read_card(folder).get("kind") == "features":
+        self.card = read_card(folder)
+        if self.card.get("kind") == "features":
             raise InputError(f"Expected the SavedModel of a generative model. Received: {folder}")
-        self.card = storage.verify(folder, seal=CARD)
+        storage.verify(folder, seal=CARD)
+        self.spec = Spec.from_json(self.card["spec"])
+        self.condition = Spec.from_json(self.card["condition"])
         with storage.literal_path(folder) as path:
             self._loaded = tf.saved_model.load(str(path))
 
@@ -81,30 +86,30 @@ class SavedModel:
     def _has(self, name):
         return name not in ENDPOINTS or name in self.card["can"]
 
-    def sample(self, num_samples: int, seed, labels=None, first: int = 0) -> tf.Tensor:
+    def sample(self, num_samples: int, seed, condition=None, first: int = 0) -> tf.Tensor:
         """Draws examples.
 
         Args:
           num_samples: int; number of examples.
           seed: int, or two ints; example k depends on (seed, first + k) alone.
-          labels: int [num_samples] from 0 to num_classes - 1; None where unconditional.
+          condition: [num_samples, …] as of `self.condition`; None where unconditional.
           first: int; index of the first example, to draw many in parts.
 
         Returns:
-          float32 [num_samples, *shape], in [0, 1] on the grid of the levels.
+          [num_samples, *shape], as of `self.spec`.
 
         Raises:
           InputError: if an argument is invalid.
         """
-        return self._call("sample", num_samples, seed, labels, first)
+        return self._call("sample", num_samples, seed, condition, first)
 
-    def log_prob(self, x, seed, labels=None, first: int = 0) -> tf.Tensor:
+    def log_prob(self, x, seed, condition=None, first: int = 0) -> tf.Tensor:
         """Returns log p(x), or the estimate or bound of it that `card["log_prob_kind"]` names.
 
         Args:
-          x: float32 [n, *shape], in [0, 1] on the grid of the levels.
+          x: [n, *shape], as of `self.spec`.
           seed: int, or two ints; the estimate of example k depends on (seed, first + k) alone.
-          labels: int [n] from 0 to num_classes - 1; None where unconditional.
+          condition: [n, …] as of `self.condition`; None where unconditional.
           first: int; index of the first example.
 
         Returns:
@@ -113,14 +118,14 @@ class SavedModel:
         Raises:
           InputError: if an argument is invalid.
         """
-        return self._call("log_prob", x, seed, labels, first)
+        return self._call("log_prob", x, seed, condition, first)
 
-    def encode(self, x, labels=None) -> tf.Tensor:
+    def encode(self, x, condition=None) -> tf.Tensor:
         """Returns the latents of examples, without noise.
 
         Args:
-          x: float32 [n, *shape], in [0, 1] on the grid of the levels.
-          labels: int [n] from 0 to num_classes - 1; None where unconditional.
+          x: [n, *shape], as of `self.spec`.
+          condition: [n, …] as of `self.condition`; None where unconditional.
 
         Returns:
           float32 [n, …].
@@ -128,108 +133,66 @@ class SavedModel:
         Raises:
           InputError: if an argument is invalid.
         """
-        return self._call("encode", x, labels)
+        return self._call("encode", x, condition)
 
-    def decode(self, z, labels=None) -> tf.Tensor:
+    def decode(self, z, condition=None) -> tf.Tensor:
         """Returns the mean of x given latents.
 
         Args:
           z: float32 [n, …], as `encode` returns.
-          labels: int [n] from 0 to num_classes - 1; None where unconditional.
+          condition: [n, …] as of `self.condition`; None where unconditional.
 
         Returns:
-          float32 [n, *shape], in [0, 1].
+          float32 [n, *shape], in the range of x.
 
         Raises:
           InputError: if an argument is invalid.
         """
-        return self._call("decode", z, labels)
+        return self._call("decode", z, condition)
 
-    def reconstruct(self, x, labels=None) -> tf.Tensor:
+    def reconstruct(self, x, condition=None) -> tf.Tensor:
         """Returns the mean of x given the latents of x.
 
         Args:
-          x: float32 [n, *shape], in [0, 1] on the grid of the levels.
-          labels: int [n] from 0 to num_classes - 1; None where unconditional.
+          x: [n, *shape], as of `self.spec`.
+          condition: [n, …] as of `self.condition`; None where unconditional.
 
         Returns:
-          float32 [n, *shape], in [0, 1].
+          float32 [n, *shape], in the range of x.
 
         Raises:
           InputError: if an argument is invalid.
         """
-        return self._call("reconstruct", x, labels)
+        return self._call("reconstruct", x, condition)
 
-    def complete(self, x, mask, seed, labels=None, first: int = 0) -> tf.Tensor:
+    def complete(self, x, mask, seed, condition=None, first: int = 0) -> tf.Tensor:
         """Draws the hidden values of examples given the known ones.
 
         Args:
-          x: float32 [n, *shape], in [0, 1] on the grid of the levels; any value where hidden.
+          x: [n, *shape], as of `self.spec`; any value where hidden.
           mask: float32 [n, *shape]; 1 where x is known, 0 where it is drawn.
           seed: int, or two ints; example k depends on (seed, first + k) and its known values alone.
-          labels: int [n] from 0 to num_classes - 1; None where unconditional.
+          condition: [n, …] as of `self.condition`; None where unconditional.
           first: int; index of the first example.
 
         Returns:
-          float32 [n, *shape], in [0, 1] on the grid of the levels.
+          [n, *shape], as of `self.spec`.
 
         Raises:
           InputError: if an argument is invalid.
         """
-        return self._call("complete", x, mask, seed, labels, first)
+        return self._call("complete", x, mask, seed, condition, first)
 
     def _call(self, name, *values):
         endpoint, function = ENDPOINTS[name], self._loaded.signatures[name]
-        values = dict(zip(endpoint.arguments, values, strict=True))
         specs = function.structured_input_signature[1]
-        labels = values.pop("labels", None)
-        if "seed" in values:
-            values["seed"] = as_seed(values["seed"])
-        tensors = {key: _tensor(specs[key], value) for key, value in values.items()}
-        if "num_samples" in tensors:
-            counts = {"num_samples": int(tensors["num_samples"])}
-        else:
-            counts = {key: len(tensors[key]) for key in endpoint.batched}
-        n, *others = counts.values()
-        if n < 0 or any(other != n for other in others):
-            raise InputError(f"Expected equal counts, not negative. Received: {counts}")
-        if "labels" in specs:
-            tensors["labels"] = _tensor(specs["labels"], self._check_labels(labels, n))
-        elif labels is not None:
-            raise InputError(
-                f"{self.name} was trained without labels, so takes none. Received: {labels=}"
-            )
-        if not n:  # TensorFlow's convolutions give an empty batch another shape
+        given = dict(zip(endpoint.arguments, values, strict=True))
+        tensors = endpoint.check(given, self.name, self.spec, self.condition, specs.get("z"))
+        if "labels" in specs:  # of schema 1
+            tensors["labels"] = tensors.pop("condition")
+        if 0 in (tensors.get("num_samples"), *(len(t) for t in tensors.values() if t.ndim)):
+            # TensorFlow's convolutions give an empty batch another shape.
             (output,) = function.structured_outputs.values()
-            return tf.zeros([0, *output.shape[1:]])
-        try:
+            return tf.zeros([0, *output.shape[1:]], output.dtype)
+        with assertions_as_input_errors():
             return next(iter(function(**tensors).values()))
-        except tf.errors.InvalidArgumentError as error:
-            raise InputError(assertion(error) or error.message.splitlines()[0]) from None
-
-    def _check_labels(self, labels, n):
-        classes = self.card["num_classes"]
-        if labels is None:
-            raise InputError(
-                f"{self.name} is conditional: labels, {n} of 0 to {classes - 1}, are needed."
-            )
-        labels = np.asarray(labels)
-        if (
-            labels.shape != (n,)
-            or labels.dtype.kind not in "iu"
-            or not np.isin(labels, range(classes)).all()
-        ):
-            raise InputError(f"Expected {n} labels of 0 to {classes - 1}. Received: {labels=}")
-        return labels
-
-
-def _tensor(spec, value):
-    """Makes a tensor of an argument; it must be of the dtype and shape of its spec."""
-    with contextlib.suppress(ValueError, TypeError, OverflowError):
-        tensor = tf.convert_to_tensor(value, spec.dtype)
-        if spec.shape.is_compatible_with(tensor.shape):
-            return tensor
-    came = f"shape {tuple(value.shape)}" if hasattr(value, "shape") else reprlib.repr(value)
-    raise InputError(
-        f"Expected {spec.name} to be {spec.dtype.name} of shape {spec.shape}. Received: {came}"
-    )

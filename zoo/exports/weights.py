@@ -83,7 +83,7 @@ def create(name, options, cls=None):
         except InputError as error:
             raise InputError(f"{error} To pass a class: zoo.restore(…, cls=CLASS)") from error
     try:
-        return cls(**options)
+        return cls.from_config(options)
     except (TypeError, ValueError) as error:
         raise InputError(f"{cls.__name__} does not take the stored options: {error}") from error
 
