@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from support.examples import Arrays
-from support.toys import Duel, Pixels
+from support.toys import Duel, Pixels, make
 
 import zoo
 import zoo.random
@@ -21,33 +21,38 @@ from zoo.evaluation.metrics import find_group
 from zoo.evaluation.scores import PROTOCOL
 from zoo.exports import cards
 from zoo.model import GenerativeModel
+from zoo.spec import Spec
 
 PREPARED = Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
 LN2 = math.log(2.0)
+
+
+SIX = Spec((6, 1), 0, "audio", rate=8000)
 
 
 class Categories(GenerativeModel):
     """Independent 256-way pixels.
 
     Args:
-      shape: (height, width, channels) of an image.
-      levels: 256.
+      spec: Spec of an 8-bit image.
     """
 
     log_prob_kind = "exact"
 
-    def __init__(self, shape: tuple[int, int, int], levels: int = 256):
-        super().__init__(shape, levels)
-        self.table = self.add_weight(shape=(math.prod(shape), levels), initializer="zeros")
+    def __init__(self, spec: Spec):
+        super().__init__(spec)
+        self.table = self.add_weight(
+            shape=(math.prod(self.shape), self.levels), initializer="zeros"
+        )
         self.build()
 
-    def log_prob(self, x, seed, labels=None, first=0):
+    def log_prob(self, x, seed, condition=None, first=0):
         level = tf.cast(tf.round(tf.reshape(x, (tf.shape(x)[0], -1)) * 255.0), tf.int32)
         pixel = tf.range(self.table.shape[0]) * self.levels
         log_probs = tf.reshape(tf.nn.log_softmax(self.table.value), (-1,))
         return tf.reduce_sum(tf.gather(log_probs, pixel + level), axis=1)
 
-    def sample(self, num_samples, seed, labels=None, first=0):
+    def sample(self, num_samples, seed, condition=None, first=0):
         return tf.zeros((num_samples, *self.shape))
 
 
@@ -55,32 +60,31 @@ class LinearGaussian(GenerativeModel):
     """z ~ Normal(0, I), x | z ~ Normal(W z + b, 0.5^2), q(z | x) the posterior or a wrong one.
 
     Args:
-      shape: (height, width, channels) of an image.
-      levels: 0.
+      spec: Spec of audio with any value.
       shift: of the mean of q from that of the posterior, in scales of the posterior.
       scale: of q, likewise.
     """
 
+    kinds = ("audio",)
     log_prob_kind = "importance_weight"
     noise = 0.5
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
-        levels: int = 0,
+        spec: Spec,
         shift: float = 0.0,
         scale: float = 1.0,
     ):
-        super().__init__(shape, levels)
+        super().__init__(spec)
         rng = np.random.default_rng(0)
         self.shift, self.scale = shift, scale
-        self.W = rng.normal(size=(math.prod(shape), 2)).astype(np.float32)
-        self.b = rng.normal(size=math.prod(shape)).astype(np.float32)
+        self.W = rng.normal(size=(math.prod(self.shape), 2)).astype(np.float32)
+        self.b = rng.normal(size=math.prod(self.shape)).astype(np.float32)
         precision = np.eye(2) + self.W.T @ self.W / self.noise**2
         self.cholesky = np.linalg.cholesky(np.linalg.inv(precision)).astype(np.float32)
         self.build()
 
-    def log_prob(self, x, seed, labels=None, first=0):
+    def log_prob(self, x, seed, condition=None, first=0):
         x = tf.reshape(x, (tf.shape(x)[0], -1))
         covariance = self.cholesky @ self.cholesky.T
         mean = (x - self.b) @ (self.W @ covariance / self.noise**2)
@@ -91,7 +95,7 @@ class LinearGaussian(GenerativeModel):
         log_likelihood = log_normal(misfit) - len(self.b) * math.log(self.noise)
         return log_normal(z) + log_likelihood - log_q
 
-    def sample(self, num_samples, seed, labels=None, first=0):
+    def sample(self, num_samples, seed, condition=None, first=0):
         z = zoo.random.normal(seed, first, num_samples, (2,))
         noise = zoo.random.normal(zoo.random.fold_in(seed, 1), first, num_samples, (len(self.b),))
         return tf.reshape(z @ self.W.T + self.b + self.noise * noise, (-1, *self.shape))
@@ -113,18 +117,17 @@ class Broken(Pixels):
     """Pixels that gives one value to images whose first pixel is lit.
 
     Args:
-      shape: (height, width, channels) of an image.
-      levels: 2.
+      spec: Spec of a binary image.
       value: that value, as `float` reads it.
     """
 
-    def __init__(self, shape: tuple[int, int, int], levels: int = 2, value: str = "nan"):
-        super().__init__(shape, levels)
+    def __init__(self, spec: Spec, value: str = "nan"):
+        super().__init__(spec)
         self.value = value
 
-    def log_prob(self, x, seed, labels=None, first=0):
+    def log_prob(self, x, seed, condition=None, first=0):
         return tf.where(
-            x[:, 0, 0, 0] > 0, float(self.value), super().log_prob(x, seed, labels, first)
+            x[:, 0, 0, 0] > 0, float(self.value), super().log_prob(x, seed, condition, first)
         )
 
 
@@ -134,7 +137,7 @@ def binary_images(count):
 
 def categories(images):
     """Categories whose probabilities are (count + 1/2) / (n + 128) of each level of each pixel."""
-    model = Categories(images.shape[1:])
+    model = make(Categories, images.shape[1:], 256)
     flat = images.reshape(len(images), -1)
     counts = np.stack([np.bincount(pixel, minlength=256) for pixel in flat.T])
     model.table.assign(np.log(counts + 0.5))
@@ -145,7 +148,7 @@ def test_independent_pixels_on_the_static_test_set(exported):
     """205.79 nats: probabilities (ones + 1/2) / (n + 1), of the 50,000 training images alone."""
     train, _, test = load_dataset("binarized_mnist")
     ones = train.arrays()[0].sum(axis=0)
-    model = Pixels((28, 28, 1))
+    model = make(Pixels, (28, 28, 1))
     model.table.assign(np.log((ones + 0.5) / (len(train) - ones + 0.5))[None])
     score = log_likelihood(exported(model), test)
     assert score["value"] == pytest.approx(-205.7922, abs=2e-4)
@@ -187,13 +190,13 @@ def test_independent_levels_on_fashion_mnist(exported):
 
 def test_a_uniform_model_has_8_bits_per_dim(exported):
     images = np.random.default_rng(0).integers(0, 256, (50, 8, 8, 3)) / 255.0
-    score = log_likelihood(exported(Categories((8, 8, 3))), Arrays(images, levels=256))
+    score = log_likelihood(exported(make(Categories, (8, 8, 3), 256)), Arrays(images, levels=256))
     assert score["bits_per_dim"] == pytest.approx(8.0, abs=1e-6)
     assert score["standard_error"] == pytest.approx(0.0, abs=1e-4)
 
 
 def test_bounds_rise_to_the_exact_value(exported):
-    model = LinearGaussian((2, 3, 1), shift=0.8, scale=1.3)
+    model = LinearGaussian(SIX, shift=0.8, scale=1.3)
     loaded = exported(model)
     x = model.sample(2000, [0, 5]).numpy()
     elbo, four, many = (log_likelihood(loaded, Arrays(x), k=k) for k in (1, 4, 32))
@@ -209,14 +212,14 @@ def test_bounds_rise_to_the_exact_value(exported):
 
 @pytest.mark.parametrize("k", [1, 3, 16])
 def test_with_the_posterior_every_bound_is_exact(exported, k):
-    model = LinearGaussian((2, 3, 1))
+    model = LinearGaussian(SIX)
     x = model.sample(100, [0, 5]).numpy()
     score = log_likelihood(exported(model), Arrays(x), k=k)
     assert score["value"] == pytest.approx(model.exact(x).mean(), abs=1e-4)
 
 
 def test_a_bound_is_a_function_of_seed_and_image_not_of_the_batch(exported, progress):
-    model = LinearGaussian((2, 3, 1), shift=0.8, scale=1.3)
+    model = LinearGaussian(SIX, shift=0.8, scale=1.3)
     loaded = exported(model)
     x = model.sample(50, [0, 5]).numpy()
     score = log_likelihood(loaded, Arrays(x), seed=3, batch_size=7, k=5, progress=progress)
@@ -230,7 +233,7 @@ def test_a_bound_is_a_function_of_seed_and_image_not_of_the_batch(exported, prog
 
 
 def test_a_limit_takes_images_from_all_of_a_split_that_is_in_the_order_of_its_labels(exported):
-    model = Pixels((2, 2, 1), num_classes=5)
+    model = make(Pixels, (2, 2, 1), num_classes=5)
     model.table.assign(np.random.default_rng(0).normal(size=(5, 2, 2, 1)))
     loaded = exported(model)
     x, labels = binary_images(50), np.repeat(np.arange(5, dtype=np.int32), 10)
@@ -242,13 +245,15 @@ def test_a_limit_takes_images_from_all_of_a_split_that_is_in_the_order_of_its_la
 
 
 def test_one_image_has_no_standard_error(exported):
-    score = log_likelihood(exported(Categories((2, 2, 1))), Arrays(binary_images(1), levels=256))
+    score = log_likelihood(
+        exported(make(Categories, (2, 2, 1), 256)), Arrays(binary_images(1), levels=256)
+    )
     assert score["standard_error"] is None
     assert score["value"] == pytest.approx(-4 * math.log(256))
 
 
 def test_images_that_a_model_finds_impossible_are_counted_and_the_score_is_json(exported):
-    loaded = exported(Broken((2, 2, 1), value="-inf"))
+    loaded = exported(make(Broken, (2, 2, 1), value="-inf"))
     x = binary_images(40)
     score = log_likelihood(loaded, Arrays(x, levels=2))
     assert score["minus_infinity"] == x[:, 0, 0, 0].sum() > 0
@@ -260,7 +265,7 @@ def test_images_that_a_model_finds_impossible_are_counted_and_the_score_is_json(
 
 @pytest.mark.parametrize("value", ["nan", "inf"])
 def test_what_is_no_log_probability_is_refused(exported, value):
-    loaded = exported(Broken((2, 2, 1), value=value))
+    loaded = exported(make(Broken, (2, 2, 1), value=value))
     x = np.zeros((9, 2, 2, 1), np.float32)
     x[[4, 7]] = 1.0
     with pytest.raises(
@@ -272,7 +277,7 @@ def test_what_is_no_log_probability_is_refused(exported, value):
 def test_what_is_not_defined_is_refused(exported):
     none = Arrays(np.zeros((0, 2, 2, 1), np.float32), levels=2)
     some = Arrays(binary_images(4), levels=2)
-    pixels, duel = exported(Pixels((2, 2, 1))), exported(Duel((2, 2, 1)))
+    pixels, duel = exported(make(Pixels, (2, 2, 1))), exported(make(Duel, (2, 2, 1)))
     with pytest.raises(InputError, match="at least one image in the test split of arrays"):
         log_likelihood(pixels, none)
     with pytest.raises(InputError, match="at least one image"):

@@ -42,7 +42,7 @@ def copy(cwd, tmp_path):
 
 def images(cwd, count=100):
     data = datasets.load_dataset(str(cwd / "stripes.npz"))
-    return next(iter(data[2].batches(count, labels=True)))
+    return next(iter(data[2].batches(count, condition=True)))
 
 
 def test_the_command_says_what_it_found_and_reached(cwd):
@@ -63,7 +63,7 @@ def test_the_card_says_what_it_is_and_how_good_on_what(cwd):
     data = datasets.load_dataset(str(cwd / "stripes.npz"))
     card = Extractor(folder).card
     assert (card["schema"], card["kind"], card["serves"]) == (
-        1,
+        2,
         "features",
         [str(cwd / "stripes.npz")],
     )

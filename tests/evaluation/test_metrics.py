@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.examples import Arrays
 from support.shell import copy_of_finished, here
-from support.toys import Duel
+from support.toys import Duel, make
 
 import zoo
 from zoo import datasets
@@ -158,7 +158,7 @@ def test_python_refuses_what_the_command_refuses(runs, settings, message):
 
 def test_a_group_needs_its_methods(exported):
     with pytest.raises(UndefinedError, match="because it has no log_prob"):
-        compute(GROUPS[0], exported(Duel((2, 2, 1))))
+        compute(GROUPS[0], exported(make(Duel, (2, 2, 1))))
 
 
 def test_too_few_images_are_not_defined_rather_than_an_error(exported):
@@ -166,7 +166,7 @@ def test_too_few_images_are_not_defined_rather_than_an_error(exported):
     splits = datasets.Splits(
         *(Arrays(x, levels=2, split=s) for s in ("train", "validation", "test"))
     )
-    model = exported(Duel((2, 2, 1)))
+    model = exported(make(Duel, (2, 2, 1)))
     with pytest.raises(UndefinedError, match="20 training and 20 test images"):
         compute(metrics.find_group("coverage"), model, splits, extractor=object())
 

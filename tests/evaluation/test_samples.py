@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from support.examples import Arrays, stripes
 from support.shell import here
-from support.toys import Duel
+from support.toys import Duel, make
 
 import zoo
 from zoo.errors import ArtefactError, InputError, UndefinedError
@@ -17,6 +17,7 @@ from zoo.evaluation.samples import score_samples
 from zoo.evaluation.speed import score_speed
 from zoo.exports import cards, saved_model
 from zoo.model import GenerativeModel
+from zoo.spec import Spec
 
 SHAPE = (4, 4, 1)
 SAMPLE_METRICS = (
@@ -35,21 +36,18 @@ class Memory(GenerativeModel):
     """Draws what it was given, one after the other, or what has their labels.
 
     Args:
-      shape: (height, width, channels) of an image.
-      levels: 256.
-      num_classes: number of labels the model is conditional on.
+      spec: Spec of an 8-bit image.
+      condition: Spec of the label that the model is conditional on.
       count: number of images it is given.
     """
 
-    def __init__(
-        self, shape: tuple[int, int, int], levels: int = 256, num_classes: int = 0, count: int = 1
-    ):
-        super().__init__(shape, levels, num_classes)
-        self.images = self.add_weight(shape=(count, *shape), name="images")
+    def __init__(self, spec: Spec, condition: Spec | None = None, count: int = 1):
+        super().__init__(spec, condition)
+        self.images = self.add_weight(shape=(count, *self.shape), name="images")
         self.build()
 
-    def sample(self, num_samples, seed, labels=None, first=0):
-        index = first + tf.range(num_samples) if labels is None else labels
+    def sample(self, num_samples, seed, condition=None, first=0):
+        index = first + tf.range(num_samples) if condition is None else condition
         return tf.gather(self.images.value, index % self.images.shape[0])
 
 
@@ -57,18 +55,17 @@ class Autoencoder(GenerativeModel):
     """Reconstructs images with half of their first row lost.
 
     Args:
-      shape: (height, width, channels) of an image.
-      levels: 256.
+      spec: Spec of an 8-bit image.
     """
 
-    def __init__(self, shape: tuple[int, int, int], levels: int = 256):
-        super().__init__(shape, levels)
+    def __init__(self, spec: Spec):
+        super().__init__(spec)
         self.build()
 
-    def sample(self, num_samples, seed, labels=None, first=0):
+    def sample(self, num_samples, seed, condition=None, first=0):
         return tf.zeros((num_samples, *self.shape))
 
-    def reconstruct(self, x, labels=None):
+    def reconstruct(self, x, condition=None):
         keep = np.ones((1, *self.shape), np.float32)
         keep[:, 0] = 0.5
         return x * keep
@@ -93,7 +90,7 @@ def images(n, seed=0, shape=SHAPE):
 
 
 def memory(x, num_classes=0):
-    model = Memory(x.shape[1:], num_classes=num_classes, count=len(x))
+    model = make(Memory, x.shape[1:], 256, num_classes=num_classes, count=len(x))
     model.images.assign(x)
     return model
 
@@ -198,7 +195,7 @@ def test_psnr_and_ssim_of_known_reconstructions(exported, progress):
     x[1] = np.linspace(0, 1, 144, dtype=np.float32).reshape(12, 12, 1)
     x[2] = 0.0  # is kept without error
     psnr, ssim = score_reconstructions(
-        exported(Autoencoder((12, 12, 1))), Arrays(x, levels=256), 2, progress
+        exported(make(Autoencoder, (12, 12, 1), 256)), Arrays(x, levels=256), 2, progress
     )
     y = x.astype(np.float64)
     y[:, 0] /= 2
@@ -233,11 +230,13 @@ def structural_similarity(x, y):
 
 
 def test_small_images_have_no_ssim_and_other_models_no_reconstructions(exported):
-    [psnr] = score_reconstructions(exported(Autoencoder(SHAPE)), Arrays(images(5), levels=256))
+    [psnr] = score_reconstructions(
+        exported(make(Autoencoder, SHAPE, 256)), Arrays(images(5), levels=256)
+    )
     assert psnr["exact"] == 0
     message = "not defined for Duel, because it has no reconstruct. Supported methods: sample"
     with pytest.raises(UndefinedError, match=message):
-        compute(find_group("psnr"), exported(Duel(SHAPE)))
+        compute(find_group("psnr"), exported(make(Duel, SHAPE)))
 
 
 def test_speed_is_measured_of_one_image_and_of_many(exported):
@@ -258,7 +257,7 @@ def test_every_score_of_a_model_is_found_by_the_command_and_verified(
     asked = ["--epochs", "2", "-o", tmp_path / "features-stripes"]
     assert here("features", "train", data, *asked).returncode == 0
     train = zoo.load_dataset(str(data))[0]
-    model = Autoencoder((9, 8, 1))
+    model = make(Autoencoder, (9, 8, 1), 256)
     card = {
         "model": "copier",
         "recipe": {"data": {**train.source, "fingerprint": train.fingerprint}},

@@ -28,6 +28,10 @@ def evaluate(
     batch_size: int = 200,
     size: int | None = None,
     binarize: bool | None = None,
+    paired: bool | None = None,
+    length: int | None = None,
+    bytes: bool | None = None,
+    rate: int | None = None,
     progress: Progress | None = None,
     on_score: Callable[[dict], None] = lambda score: None,
 ) -> list[dict]:
@@ -45,9 +49,9 @@ def evaluate(
       data: as of `zoo.load_dataset`. Default: the training data set of the model.
       split: "train", "validation" or "test".
       seed: int from 0; for random numbers of the model and for splits of samples.
-      k: int from 1; number of importance samples per image. Default: 128 if the model has
+      k: int from 1; number of importance samples per example. Default: 128 if the model has
         importance weights, else 1.
-      limit: int from 1; number of images, evenly spaced, used for the likelihood. Default: all.
+      limit: int from 1; number of examples, evenly spaced, used for the likelihood. Default: all.
       samples: int from 100; number of samples. Default: 10,000, or the number of training images
         if it is smaller.
       features: path of the classifier whose features compare samples with images. Default: the
@@ -55,6 +59,10 @@ def evaluate(
       batch_size: int from 1; changes memory and time only.
       size: int; resizes the images to size x size. Default: as in training.
       binarize: bool; makes binary images of grey ones. Default: as in training.
+      paired: bool; as of `zoo.load_dataset`. Default: as in training.
+      length: int; as `paired`.
+      bytes: bool; as `paired`.
+      rate: int; as `paired`.
       progress: zoo.progress.Progress. Default: bars on a terminal and in a notebook.
       on_score: function of a score, called as soon as the score is computed.
 
@@ -79,7 +87,9 @@ def evaluate(
 
         extractor = Extractor(features)
     if any("split" in group.arguments for group in groups):
-        splits = inputs.load_matching_data(model, data, size, binarize)
+        source = {"size": size, "binarize": binarize, "paired": paired}
+        source |= {"length": length, "bytes": bytes, "rate": rate}
+        splits = inputs.load_matching_data(model, data, **source)
         log.info(splits.describe())
         if samples is not None:
             from zoo.evaluation.samples import check_count
@@ -128,6 +138,11 @@ def compute(
         raise UndefinedError(
             f"Metric {group.name!r} is not defined for {model.name}, because it has no"
             f" {' and no '.join(missing)}. Supported methods: {', '.join(model.card['can'])}."
+        )
+    if model.spec.kind not in group.kinds:
+        raise UndefinedError(
+            f"Metric {group.name!r} is not defined for {model.name}, because it compares images."
+            f" Received: {model.spec}"
         )
     settings["progress"] = progress
     if "split" in group.arguments:

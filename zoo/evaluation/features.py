@@ -10,7 +10,6 @@ does label smoothing help?, NeurIPS 2019) and hides differences that recall and 
 """
 
 import contextlib
-import hashlib
 import logging
 import math
 import shlex
@@ -78,7 +77,7 @@ def train(data, folder, epochs=EPOCHS, seed=0, command=None, progress=None):
         )
     folder = export.new_folder(folder)
     # Created here, so that a split without labels is refused before training.
-    validated, tested = (x.batches(BATCH_SIZE, labels=True) for x in (validation, test))
+    validated, tested = (x.batches(BATCH_SIZE, condition=True) for x in (validation, test))
     keras.utils.set_random_seed(seed)
     network = _network(training.shape, training.num_classes)
     batch_size = min(BATCH_SIZE, len(training))
@@ -186,8 +185,7 @@ class Extractor:
             )
         self.name = folder.name
         self.card = storage.verify(folder, seal=cards.CARD)
-        lines = [f"{sha256}  {name}\n" for name, sha256 in sorted(self.card["files"].items())]
-        self.sha256 = hashlib.sha256("".join(lines).encode()).hexdigest()
+        self.sha256 = storage.digest(folder, seal=cards.CARD)
         with storage.literal_path(folder) as path:
             self._loaded = tf.saved_model.load(str(path))
 
@@ -249,7 +247,7 @@ def load(split):
         return Extractor(folder)
     advice = "It has no labels to train one."
     if split.num_classes > 1:
-        size = f" --size {split.source['size']}" if split.source["size"] else ""
+        size = f" --size {split.source['size']}" if split.source.get("size") else ""
         data = shlex.quote(split.source["name"])
         advice = f"Train one with `zoo features train {data}{size}`, and add its folder:"
         advice += " --features DIR (features=DIR)."
@@ -294,7 +292,7 @@ def _stream(training, batch_size, seed):
         return _varied(x, seed, step * batch_size, draw), y
 
     steps = tf.data.Dataset.counter()
-    batches = tf.data.Dataset.zip(steps, training.stream(batch_size, seed, labels=True))
+    batches = tf.data.Dataset.zip(steps, training.stream(batch_size, seed, condition=True))
     return batches.map(vary, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 
 

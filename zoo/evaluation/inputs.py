@@ -9,8 +9,6 @@ from zoo.spec import check_fit
 
 __all__ = ["find_folder", "find_split", "is_pretrained", "load_matching_data", "load_model"]
 
-_SOURCE = ("name", "size", "binarize", "skip_damaged")  # arguments of `zoo.load_dataset`
-
 
 def find_folder(model) -> Path:
     """Returns the folder of a SavedModel.
@@ -42,14 +40,14 @@ def is_pretrained(model) -> bool:
     return any(find_folder(model) in tags.values() for tags in pretrained.pretrained().values())
 
 
-def load_matching_data(model, data=None, size=None, binarize=None):
+def load_matching_data(model, data=None, **options):
     """Loads the training data set of a SavedModel, or another one that fits it.
 
     Args:
       model: zoo.exports.saved_model.SavedModel.
       data: as of `zoo.load_dataset`. Default: the data set that the card of the model names.
-      size: int; resizes the images. Default: as the card says, or the size of the other data.
-      binarize: bool; makes binary images. Default: as `size`.
+      **options: others of `zoo.load_dataset`. Default, or if None: as the card says, or those of
+        the other data.
 
     Returns:
       zoo.datasets.Splits.
@@ -59,17 +57,15 @@ def load_matching_data(model, data=None, size=None, binarize=None):
     """
     from zoo import datasets
 
-    card = model.card
     if data is None and not model.trained_on:
         raise InputError(
             f"The card of {model.folder} names no training data. Add --data NAME (data=NAME)."
         )
-    stored = {key: value for key, value in model.trained_on.items() if key in _SOURCE}
+    stored = {k: v for k, v in model.trained_on.items() if k in ("name", *datasets.OPTIONS)}
     source = stored if data is None else {"name": data}
-    changes = {"size": size, "binarize": binarize}
-    source |= {key: value for key, value in changes.items() if value is not None}
+    source |= {key: value for key, value in options.items() if value is not None}
     splits = datasets.load_dataset(**source)
-    check_fit(splits[0], model.name, card["shape"], card["levels"], card["num_classes"])
+    check_fit(splits[0], model.name, model.spec, model.condition)
     return splits
 
 

@@ -46,6 +46,7 @@ class Group:
         `extractor`, a zoo.evaluation.features.Extractor; `seed`, `k`, `limit`, `samples` and
         `batch_size` of `zoo.evaluate`; `progress`. It returns or yields scores.
       metrics: what the scores are of.
+      kinds: the kinds of data, as of zoo.Spec, that it is defined for.
       quick: function of the protocol of a score: whether computing it takes only seconds.
     """
 
@@ -54,6 +55,7 @@ class Group:
     needs: tuple[str, ...]
     compute: str
     metrics: tuple[Metric, ...]
+    kinds: tuple[str, ...] = ("image", "tokens", "audio")
     quick: Callable[[Mapping], bool] = lambda protocol: False
 
     @property
@@ -74,7 +76,7 @@ def _bound(name):
 GROUPS = (
     Group(
         name="likelihood",
-        summary="Log-likelihood of images, or its bounds elbo, iw_bound and lower_bound.",
+        summary="Log-likelihood of examples, or its bounds elbo, iw_bound and lower_bound.",
         needs=("log_prob",),
         compute="zoo.evaluation.likelihood:score_likelihood",
         metrics=(
@@ -101,6 +103,7 @@ GROUPS = (
             Metric("diversity"),
             Metric("authenticity"),
         ),
+        kinds=("image",),
         quick=lambda protocol: protocol["samples"] <= QUICK,
     ),
     Group(
@@ -109,10 +112,11 @@ GROUPS = (
         needs=("reconstruct",),
         compute="zoo.evaluation.reconstruction:score_reconstructions",
         metrics=(Metric("psnr", unit="dB", better="higher"), Metric("ssim", better="higher")),
+        kinds=("image",),
     ),
     Group(
         name="speed",
-        summary="Time to sample an image, alone and in a batch of 64.",
+        summary="Time per sample, alone and in a batch of 64.",
         needs=("sample",),
         compute="zoo.evaluation.speed:score_speed",
         metrics=(Metric("ms_per_image", unit="ms"),),

@@ -33,13 +33,13 @@ def score_reconstructions(model, split, batch_size=200, progress=SILENT):
     Raises:
       ArtefactError: if a reconstruction is not finite.
     """
-    conditional = model.card["num_classes"] > 0
+    conditional = model.condition is not None
     has_ssim = min(split.shape[:2]) >= SSIM_WINDOW
     psnr, ssim = [], []
     progress.start(len(split), "reconstructions")
-    for batch in split.batches(batch_size, labels=conditional):
-        x, labels = batch if conditional else (batch, None)
-        y = model.reconstruct(x, labels)
+    for batch in split.batches(batch_size, condition=conditional):
+        x, condition = batch if conditional else (batch, None)
+        y = model.reconstruct(x, condition)
         if not np.isfinite(y).all():
             raise ArtefactError(f"Expected finite reconstructions of {model.name}.")
         psnr.append(tf.image.psnr(x, y, 1.0))

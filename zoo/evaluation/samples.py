@@ -12,7 +12,7 @@ from zoo.errors import ArtefactError, InputError, UndefinedError
 from zoo.evaluation import distances
 from zoo.evaluation.scores import score
 from zoo.progress import SILENT
-from zoo.spec import TOLERANCE, off_grid
+from zoo.spec import TOLERANCE
 
 __all__ = ["check_count", "score_samples"]
 
@@ -61,7 +61,7 @@ def score_samples(
         )
     count = min(COUNT, len(train)) if samples is None else samples
     check_count(count, train)
-    conditional, labels = model.card["num_classes"] > 0, []
+    conditional, conditions = model.condition is not None, []
     progress.start(len(train) + len(split) + count, "samples")
 
     def read(batches):
@@ -69,18 +69,18 @@ def score_samples(
         for x in batches:
             if isinstance(x, tuple):
                 x, y = x
-                labels.append(y)
+                conditions.append(y)
             x = np.asarray(x)
             for parts, part in zip((features, logits), extractor(x), strict=True):
                 parts.append(part)
             progress.advance(len(x))
         return np.concatenate(features), np.concatenate(logits)
 
-    known, known_logits = read(train.batches(batch_size, labels=conditional))
+    known, known_logits = read(train.batches(batch_size, condition=conditional))
     images, _ = read(split.batches(batch_size))
     chosen = np.arange(count) * len(train) // count  # evenly spaced: data may be sorted by class
-    labels = np.concatenate(labels)[chosen] if conditional else None
-    generated, logits = read(_drawn(model, count, labels, seed, batch_size))
+    conditions = np.concatenate(conditions)[chosen] if conditional else None
+    generated, logits = read(_drawn(model, count, conditions, seed, batch_size))
     real, real_logits = known[chosen], known_logits[chosen]
 
     on = {
@@ -110,21 +110,20 @@ def check_count(count, train):
         )
 
 
-def _drawn(model, count, labels, seed, batch_size):
+def _drawn(model, count, conditions, seed, batch_size):
     """Yields samples, float32 [b, *shape]."""
     for first in range(0, count, batch_size):
-        part = labels if labels is None else labels[first : first + batch_size]
+        part = conditions if conditions is None else conditions[first : first + batch_size]
         x = model.sample(min(batch_size, count - first), seed, part, first).numpy()
         _check_levels(x, model)
         yield x
 
 
 def _check_levels(x, model):
-    levels = model.card["levels"]
-    off = float(off_grid(x, levels))
+    off = float(model.spec.off_grid(x))
     if not (x.min() >= 0.0 and x.max() <= 1.0 and off < TOLERANCE):  # NaN neither
         raise ArtefactError(
-            f"Expected images of {levels} levels from 0 to 1 of {model.name}. Received: values from"
+            f"Expected {model.spec} from 0 to 1 of {model.name}. Received: values from"
             f" {x.min():g} to {x.max():g}, off by {off:g} levels"
         )
 

@@ -16,7 +16,14 @@ __all__ = ["PARTS", "PROTOCOL", "format_score", "mean_score", "score"]
 PROTOCOL = 1
 """Increases whenever the same model and data would get another score."""
 
-PARTS = 20  # groups of images whose means are stored: models are compared by their differences
+PARTS = 20  # groups of examples whose means are stored: models are compared by their differences
+
+_UNITS = {
+    "bits_per_dim": "{:.3f} bits/dim",
+    "nats_per_token": "{:.4f} nats/token",
+    "bits_per_token": "{:.3f} bits/token",
+    "perplexity": "perplexity {:.3f}",
+}
 
 
 def score(metric, value, standard_error, protocol, model=None, split=None, count=None, **more):
@@ -29,15 +36,15 @@ def score(metric, value, standard_error, protocol, model=None, split=None, count
       protocol: JSON-serializable dict of everything except the data that decides the value.
       model: zoo.exports.saved_model.SavedModel, or None if the value does not depend on the
         training data.
-      split: zoo.datasets.Split of the images that are scored or compared with, or None.
-      count: int; number of these images.
+      split: zoo.datasets.Split of the examples that are scored or compared with, or None.
+      count: int; number of these examples.
       **more: other numbers, which are not part of the protocol.
     """
     protocol = {"version": PROTOCOL, "kind": None, "seed": None, **protocol}
     if model is not None:
         name = model.trained_on.get("name")
         protocol |= {
-            "conditional": bool(model.card.get("num_classes")),
+            "conditional": model.condition is not None,
             "trained_on": name and Path(name).name,
             "trained_on_fingerprint": model.trained_on.get("fingerprint"),
         }
@@ -48,6 +55,8 @@ def score(metric, value, standard_error, protocol, model=None, split=None, count
             "split": split.split,
             "count": count,
         }
+        if split.spec.kind != "image":
+            more["examples"] = f"{split.spec.noun}s"
     return {
         "metric": metric,
         "value": value,
@@ -58,9 +67,9 @@ def score(metric, value, standard_error, protocol, model=None, split=None, count
 
 
 def mean_score(metric, values, *args, **more):
-    """Returns the score of the mean of values, [count], one per image in the order of the split.
+    """Returns the score of the mean of values, [count], one per example in the order of the split.
 
-    Its `parts` are the means of 20 groups, every 20th image: models are scored on the same images,
+    Its `parts` are the means of 20 groups, every 20th example: models are scored on the same ones,
     so the error of a difference is far smaller than the error of each score. Args as of `score`.
     """
     import numpy as np
@@ -73,19 +82,21 @@ def mean_score(metric, values, *args, **more):
 
 
 def format_score(score) -> tuple[str, str, str, str]:
-    """Returns the columns (metric, value, value of real images, images) of a score as text."""
+    """Returns the columns (metric, value, value of real images, data) of a score as text."""
     metric, protocol = score["metric"], score["protocol"]
     value = _with_error(score["value"], score["standard_error"])
     if unit := find_metric(metric).unit:
         value += f" {unit}"
-    if score.get("bits_per_dim"):
-        value += f" ({score['bits_per_dim']:.3f} bits/dim)"
+    units = [unit.format(score[key]) for key, unit in _UNITS.items() if score.get(key) is not None]
+    if units:
+        value += f" ({', '.join(units)})"
     for key in ("k", "n"):
         if protocol.get(key, 1) > 1:
             metric += f", {key}={protocol[key]:,}"
     on = protocol.get("device", "")
     if "split" in protocol:
-        on = f"{protocol['count']:,} {protocol['split']} images of {protocol['dataset']}"
+        examples = score.get("examples", "images")
+        on = f"{protocol['count']:,} {protocol['split']} {examples} of {protocol['dataset']}"
     if "samples" in protocol:
         on = f"{protocol['samples']:,} samples, {on}"
     if score.get("minus_infinity"):

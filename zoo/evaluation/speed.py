@@ -5,7 +5,7 @@ import tensorflow as tf
 from zoo.environment import device
 from zoo.evaluation.scores import score
 from zoo.exports.clean_process import time_per_image
-from zoo.sampling import labels_in_turn
+from zoo.sampling import conditions_in_turn
 
 __all__ = ["score_speed"]
 
@@ -23,9 +23,9 @@ def score_speed(model):
     """
 
     def sample(n, seed):
-        return model.sample(n, seed, labels_in_turn(classes, n)).numpy()
+        return model.sample(n, seed, conditions_in_turn(model.condition, n)).numpy()
 
-    classes, scores = model.card["num_classes"], []
+    scores = []
     for n in SIZES:
         value, error = time_per_image(sample, n)
         protocol = {"n": n, "device": device(), "tensorflow": tf.__version__}
