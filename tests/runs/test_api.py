@@ -23,6 +23,7 @@ from support.shell import (
     log,
     write_data,
 )
+from support.toys import make
 
 import zoo
 from zoo.errors import InputError
@@ -43,7 +44,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(data):
     """A finished run of one model object on arrays, and the model."""
-    model = Noisy((8, 8, 1))
+    model = make(Noisy, (8, 8, 1))
     return zoo.train(model, binary(data), run=data / "finished", epochs=2, batch_size=64), model
 
 
@@ -142,7 +143,7 @@ def test_keras_callbacks_see_every_metric_and_can_stop(data, tmp_path):
 
 def test_patience_stops_a_run_that_does_not_improve(data, tmp_path, caplog):
     caplog.set_level(logging.INFO, "zoo")
-    frozen = Noisy((8, 8, 1), learning_rate=1e-30)
+    frozen = make(Noisy, (8, 8, 1), learning_rate=1e-30)
     run = zoo.train(frozen, binary(data), run=tmp_path, epochs=9, batch_size=64, patience=2)
     assert len(run.metrics) == 3
     assert "Stopping: no better score for 2 epochs." in caplog.messages
@@ -184,7 +185,7 @@ class Stop(keras.callbacks.Callback):
 
 
 def test_an_interrupt_is_a_keyboard_interrupt_and_the_run_resumes(data, tmp_path):
-    model = Noisy((8, 8, 1))
+    model = make(Noisy, (8, 8, 1))
     with pytest.raises(KeyboardInterrupt, match=r"Saved step 3\. Resume with: zoo train") as caught:
         zoo.train(
             model, binary(data), run=tmp_path / "run", epochs=2, batch_size=64, callbacks=[Stop(3)]
@@ -207,7 +208,7 @@ def test_data_may_move_but_not_change(data, tmp_path):
             callbacks=[Stop(3)],
         )
     (tmp_path / "first.npz").rename(tmp_path / "second.npz")
-    with pytest.raises(InputError, match="the training images changed"):
+    with pytest.raises(InputError, match="the training data changed"):
         zoo.resume(tmp_path / "run", data / "other.npz")
     run = zoo.resume(tmp_path / "run", tmp_path / "second.npz")
     assert len(run.metrics) == 1
@@ -215,7 +216,7 @@ def test_data_may_move_but_not_change(data, tmp_path):
 
 def test_options_are_refused_for_a_model_that_has_its_own(data):
     with pytest.raises(InputError, match="for a model given by its name"):
-        zoo.train(Noisy((8, 8, 1)), binary(data), learning_rate=0.1)
+        zoo.train(make(Noisy, (8, 8, 1)), binary(data), learning_rate=0.1)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +285,7 @@ def test_only_a_very_short_run_is_advised_to_be_longer(tmp_path, caplog, number)
     images = np.zeros((number, 8, 8), np.float32)
     splits = zoo.Splits.from_arrays(images, validation=images[:2], test=images[:2])
     with caplog.at_level("INFO", "zoo"), pytest.raises(KeyboardInterrupt):
-        zoo.train(Instant((8, 8, 1)), splits, run=tmp_path / "run", epochs=1, batch_size=1)
+        zoo.train(make(Instant, (8, 8, 1)), splits, run=tmp_path / "run", epochs=1, batch_size=1)
     assert ("too few to learn much" in caplog.text) == (number < 100)
 
 
@@ -294,7 +295,7 @@ def test_what_is_no_model_is_refused(data, model):
         zoo.train(model, binary(data))
 
 
-@pytest.mark.parametrize("model", [None, 3, Noisy((8, 8, 1))])
+@pytest.mark.parametrize("model", [None, 3, make(Noisy, (8, 8, 1))])
 @pytest.mark.parametrize("call", [zoo.evaluate, zoo.verify, zoo.load, zoo.restore])
 def test_what_is_no_saved_model_is_refused(call, model):
     with pytest.raises(InputError, match=r"Expected the name .* or the path of a SavedModel"):
@@ -307,17 +308,47 @@ def test_runs_of_one_second_have_folders_of_their_own(tmp_path):
     assert all(name.isprintable() and not set(name) & set("[]/ :") for name in folders)
 
 
+def test_the_optimizer_of_a_compiled_model_is_kept_and_resumed(data, tmp_path):
+    def moved(run):
+        return np.abs(run.model.table.numpy() - start).max()
+
+    runs = {}
+    for rate in (None, 1e-6):
+        keras.utils.set_random_seed(1)
+        model = make(Noisy, (8, 8, 1))
+        start = model.table.numpy()
+        if rate:
+            model.compile(keras.optimizers.SGD(rate))
+        runs[rate] = zoo.train(
+            model, binary(data), epochs=1, batch_size=64, run=tmp_path / f"{rate}"
+        )
+        assert (moved(runs[rate]) < 1e-3) == (rate is not None)
+    assert "compile" not in runs[None].recipe
+    assert runs[1e-6].recipe["compile"]["optimizer"]["class_name"] == "SGD"
+    longer = zoo.resume(runs[1e-6].folder, binary(data), epochs=2)
+    assert moved(longer) < 1e-3
+    assert longer.export(tmp_path / "exported").is_dir()
+
+
+def test_several_trainings_do_not_warn_of_retracing(data, tmp_path, caplog):
+    for k in range(5):
+        zoo.train(
+            make(Noisy, (8, 8, 1)), binary(data), epochs=1, batch_size=160, run=tmp_path / f"{k}"
+        )
+    assert not [r for r in caplog.records if "retracing" in r.getMessage()]
+
+
 SCRIPT = """
 import numpy as np
 import tensorflow as tf
 import zoo
-from support.toys import Pixels
+from support.toys import Pixels, make
 
 class Mine(Pixels):
     pass
 
 data = np.zeros((40, 4, 4, 1), np.float32)
-{guard}zoo.train(Mine((4, 4, 1)), data, run="run", epochs=1, batch_size=8)
+{guard}zoo.train(make(Mine, (4, 4, 1)), data, run="run", epochs=1, batch_size=8)
 """
 
 
@@ -349,7 +380,7 @@ def test_a_class_that_was_typed_in_is_reported_and_passed_as_cls(
     monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)  # as in a shell
     scope = {"Noisy": Noisy, "__name__": "__main__"}
     exec("class Typed(Noisy): pass", scope)
-    model = scope["Typed"]((8, 8, 1))
+    model = make(scope["Typed"], (8, 8, 1))
     run = zoo.train(model, binary(data), run=tmp_path, epochs=1, batch_size=64)
     assert "Typed was typed in" in caplog.text
     with pytest.raises(InputError, match="cls=CLASS"):

@@ -7,6 +7,7 @@ import re
 import keras
 import pytest
 from support.shell import saved_steps
+from support.toys import make
 
 import zoo
 from zoo.errors import TrainingError
@@ -43,10 +44,10 @@ def patterns():
 SMALL = dict(hidden_dim=32, latent_dim=4, learning_rate=1e-3)
 
 
-@pytest.mark.parametrize("num_classes", [0, 3])
-def test_a_collapse_is_caught_and_named(patterns, tmp_path, num_classes, caplog):
-    keras.utils.set_random_seed(1)
-    model = Collapsed((8, 8, 1), num_classes=num_classes, **SMALL)
+@pytest.mark.parametrize("kind", ["8-bit", "conditional"])
+def test_a_collapse_is_caught_and_named(tmp_path, kind, caplog):
+    subject = zoo.testing.Subject(Collapsed, kind, SMALL)
+    model, patterns = subject.create(), subject.data
     caplog.set_level(logging.INFO, "zoo")
     with pytest.raises(TrainingError, match=r"At step 1,152 the samples have coll") as caught:
         zoo.train(model, patterns, run=tmp_path, epochs=25, batch_size=8)
@@ -90,7 +91,7 @@ def test_a_collapse_is_a_fall_or_no_rise(patterns, diversities, said):
 
 def test_a_discriminator_that_has_won_is_caught_and_named(patterns, tmp_path):
     keras.utils.set_random_seed(1)
-    model = Outclassed((8, 8, 1), **SMALL)
+    model = make(Outclassed, (8, 8, 1), 256, **SMALL)
     with pytest.raises(TrainingError, match="the discriminator has won") as caught:
         zoo.train(model, patterns, run=tmp_path, epochs=40, batch_size=8)
     assert caught.value.exit_code == 4
@@ -103,7 +104,7 @@ def test_a_discriminator_that_has_won_is_caught_and_named(patterns, tmp_path):
 def test_what_is_not_finite_is_caught_and_the_run_keeps_its_last_good_checkpoint(
     patterns, tmp_path
 ):
-    model = GAN((8, 8, 1), **{**SMALL, "learning_rate": 1e38})
+    model = make(GAN, (8, 8, 1), 256, **{**SMALL, "learning_rate": 1e38})
     with pytest.raises(TrainingError, match=r"is (nan|inf)|not finite"):
         zoo.train(model, patterns, run=tmp_path, epochs=3, batch_size=32)
     assert saved_steps(tmp_path) == [0]
@@ -115,7 +116,7 @@ def test_the_best_checkpoint_has_the_samples_nearest_to_validation_images(
     monkeypatch.setattr(monitor, "COUNT", 1000)
     data = zoo.load_dataset("mnist")
     keras.utils.set_random_seed(1)
-    model = GAN((28, 28, 1), hidden_dim=8, latent_dim=4, learning_rate=5e-2)
+    model = make(GAN, (28, 28, 1), 256, hidden_dim=8, latent_dim=4, learning_rate=5e-2)
     caplog.set_level(logging.INFO, "zoo")
     seen = []
     look = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(dict(logs)))

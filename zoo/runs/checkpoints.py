@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from zoo import storage
 from zoo.errors import ArtefactError
+from zoo.runs.recipe import compile_model
 
 __all__ = ["commit", "load_best", "load_newest", "metric_variables"]
 
@@ -57,7 +58,7 @@ def load_best(run, model) -> dict:
       ArtefactError: if no checkpoint is valid, or it does not fit the model.
     """
     if not model.compiled:
-        model.compile(total_steps=1)
+        compile_model(model, run.recipe, 1)
     record = _load(run, model, run.checkpoints_best_first)
     if record is None:
         raise ArtefactError(

@@ -27,6 +27,7 @@ import filelock
 
 from zoo import storage
 from zoo.errors import ArtefactError, InputError, check_flags
+from zoo.spec import upgrade
 
 __all__ = ["Checkpoint", "Run", "as_argument", "epochs_since_best", "new_run", "score_of"]
 
@@ -145,12 +146,15 @@ class Run(os.PathLike):
         path = self.record_path
         try:
             record = json.loads(path.read_text("utf-8"))
+            recipe = record["recipe"]
+            names = recipe["data"].get("class_names", ())
+            recipe["options"] = upgrade(recipe["options"], names)
             missing = RECIPE_KEYS - {*record["recipe"]} | KEYS - {*record}
         except (FileNotFoundError, NotADirectoryError):
             raise InputError(
                 f"Expected a run, which is a folder with a run.json. Received: {self.folder}"
             ) from None
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise ArtefactError(f"{path} is damaged: {error!r}.") from None
         if missing:
             raise ArtefactError(f"{path} is damaged: it lacks {', '.join(sorted(missing))}.")
@@ -197,6 +201,18 @@ class Run(os.PathLike):
         if not checkpoints:
             raise ArtefactError(f"{self.folder} has no checkpoint. Received: {self!r}")
         return checkpoints[0]
+
+    def find_best(self) -> Checkpoint:
+        """Returns the checkpoint with the best score of those whose files are valid.
+
+        Raises:
+          ArtefactError: if there is none.
+        """
+        names = [checkpoint.folder.name for checkpoint in self.checkpoints_best_first]
+        folder, _ = storage.first_good(self.checkpoints_path, names, log.warning)
+        if folder is None:
+            raise ArtefactError(f"{self.checkpoints_path} contains no valid checkpoint.")
+        return _read_checkpoint(folder)
 
     @property
     def is_finished(self) -> bool:
@@ -279,10 +295,7 @@ class Run(os.PathLike):
         """
         from zoo.exports.weights import restore_checkpoint
 
-        names = [checkpoint.folder.name for checkpoint in self.checkpoints_best_first]
-        folder, _ = storage.first_good(self.checkpoints_path, names, log.warning)
-        if folder is None:
-            raise ArtefactError(f"{self.checkpoints_path} contains no valid checkpoint.")
+        folder = self.find_best().folder
         model = self.create_model()
         restore_checkpoint(model, folder)
         return model

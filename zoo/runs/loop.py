@@ -58,7 +58,10 @@ class Loop(keras.callbacks.Callback):
         self.log = []  # metrics.jsonl
         self._saved_metrics = None  # running metrics of an epoch that was interrupted
         self._times = []
-        self._sample = sampling.sampler(model)
+        examples = None
+        if model.condition is not None and model.condition.kind != "label":
+            _, examples = data.validation.take(sampling.SAMPLES, condition=True)
+        self._sample = sampling.sampler(model, examples)
         self._monitor = None
         if not model.has_one_objective():
             self._monitor = SampleMonitor(
@@ -226,11 +229,28 @@ class Loop(keras.callbacks.Callback):
             self._write_event(key, simple_value=value)
 
     def _draw(self):
-        path = self.run.samples / f"step-{self.step:08}.png"
+        spec = self.model.spec
+        path = self.run.samples / f"step-{self.step:08}{render.SUFFIXES[spec.kind]}"
         samples = self._sample(sampling.SAMPLES, sampling.SAMPLE_SEED)
-        render.save_grid(path, samples, self.model.num_classes)
-        picture = tf.compat.v1.Summary.Image(encoded_image_string=path.read_bytes())
-        self._write_event("samples", image=picture)
+        render.save(path, samples, spec, self.model.condition)
+        content = path.read_bytes()
+        if spec.kind == "image":
+            picture = tf.compat.v1.Summary.Image(encoded_image_string=content)
+            self._write_event("samples", image=picture)
+        elif spec.kind == "audio":
+            sound = tf.compat.v1.Summary.Audio(
+                sample_rate=spec.rate,
+                num_channels=spec.shape[1],
+                length_frames=len(samples) * spec.shape[0],
+                encoded_audio_string=content,
+                content_type="audio/wav",
+            )
+            self._write_event("samples", audio=sound)
+        else:
+            text = tf.make_tensor_proto([content], tf.string)
+            plugin = {"plugin_data": {"plugin_name": "text"}}
+            metadata = tf.compat.v1.SummaryMetadata(**plugin)
+            self._write_event("samples", tensor=text, metadata=metadata)
         log.info("Samples: %s", path)
 
     def _write_event(self, tag, **value):

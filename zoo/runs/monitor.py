@@ -45,7 +45,7 @@ class SampleMonitor:
         folder = features.find(validation)
         enough = min(len(training), len(validation)) >= LEAST
         self.extractor = features.Extractor(folder) if folder and enough else None
-        images, labels = validation.take(COUNT, num_classes > 0)
+        images, labels = validation.take(COUNT, condition=num_classes > 0)
         self.pixels = _flat(images[:PAIRED])
         self.labels = np.zeros(len(self.pixels)) if labels is None else labels[:PAIRED]
         self.count = COUNT if self.extractor else PAIRED

@@ -23,7 +23,7 @@ class Plan:
       parameters: number of trainable parameters.
       epochs: passes over the training data.
       steps: steps per epoch.
-      batch_size: images per step.
+      batch_size: examples per step.
       device: name of the device.
       precision: Keras dtype policy.
       jit: whether XLA compiles the step.
@@ -31,6 +31,7 @@ class Plan:
       disk_bytes: about how much disk the run takes.
       free_bytes: how much is free.
       dry_run: whether one step is done and nothing kept.
+      noun: what one example is called.
     """
 
     model: str
@@ -45,6 +46,7 @@ class Plan:
     disk_bytes: int
     free_bytes: int
     dry_run: bool = False
+    noun: str = "image"
 
     @property
     def total_steps(self) -> int:
@@ -53,7 +55,7 @@ class Plan:
     def __str__(self):
         work = (
             f"{self.epochs:,} epoch{'s'[: self.epochs > 1]} of {self.steps:,} steps of"
-            f" {self.batch_size} images"
+            f" {self.batch_size} {self.noun}s"
         )
         kept = (
             f"{self.folder}, about {self.disk_bytes >> 20} MB of disk"
@@ -90,6 +92,7 @@ def plan(model: GenerativeModel, data, recipe, folder: Path, dry_run: bool = Fal
         disk_bytes=CHECKPOINTS * COPIES * 4 * parameters + 2**20,
         free_bytes=shutil.disk_usage(existing).free,
         dry_run=dry_run,
+        noun=model.spec.noun,
     )
     if planned.disk_bytes > planned.free_bytes:
         raise InputError(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from zoo import registry
 from zoo.errors import InputError
+from zoo.registry.options import Pretrained
 from zoo.registry.options import options as options_of
 from zoo.runs.folder import Run
 
@@ -16,8 +17,11 @@ __all__ = [
     "can_be_conditional",
     "check_complete",
     "check_unchanged",
+    "compile_arguments",
+    "compile_model",
     "complete_recipe",
     "extend_record",
+    "must_be_conditional",
     "read_config",
     "warn_of_main",
 ]
@@ -40,8 +44,13 @@ def check_complete(cls, recipe):
 
 
 def can_be_conditional(cls):
-    """Returns whether the constructor of a model class takes `num_classes`."""
-    return "num_classes" in {option.name for option in options_of(cls)}
+    """Returns whether the constructor of a model class takes `condition`."""
+    return "condition" in {option.name for option in options_of(cls)}
+
+
+def must_be_conditional(cls):
+    """Returns whether the constructor of a model class takes `condition` and requires it."""
+    return "condition" in {option.name for option in options_of(cls) if option.required}
 
 
 def complete_recipe(model, data, recipe, dry_run):
@@ -59,8 +68,29 @@ def complete_recipe(model, data, recipe, dry_run):
         "epochs": 1 if dry_run else recipe["epochs"],
         "batch_size": min(recipe["batch_size"], len(training)),
         "seed": recipe["seed"],
-        **({} if recipe.get("patience") is None else {"patience": recipe["patience"]}),
+        **({"stages": stages} if (stages := _stages(model)) else {}),
+        **{key: recipe[key] for key in ("compile", "patience") if recipe.get(key)},
     }
+
+
+def _stages(model):
+    """Returns {option: {"source": str, "sha256": str}} of the models that options name."""
+    from zoo.runs.restore import digest
+
+    config = model.get_config()
+    names = [option.name for option in options_of(type(model)) if option.annotation is Pretrained]
+    return {name: {"source": config[name], "sha256": digest(config[name])} for name in names}
+
+
+def compile_arguments(model):
+    """Returns the arguments with which a user compiled a model, serialized; {} for the defaults."""
+    arguments = model.get_compile_config() if model.compiled else {}
+    return {k: v for k, v in arguments.items() if k != "total_steps" and v is not None}
+
+
+def compile_model(model, recipe, total_steps):
+    """Compiles a model as its user did, or by its own defaults."""
+    model.compile_from_config({**recipe.get("compile", {}), "total_steps": total_steps})
 
 
 def address_of(cls):
@@ -148,7 +178,7 @@ def check_unchanged(old, new):
     changed = [
         f"{key}: {a!r} -> {b!r}"
         if not key.endswith("fingerprint")
-        else f"the {'validation' if 'validation' in key else 'training'} images changed"
+        else f"the {'validation' if 'validation' in key else 'training'} data changed"
         for key, a, b in _differences(old, new)
     ]
     if changed:

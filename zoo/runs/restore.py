@@ -2,12 +2,14 @@
 
 import os
 
+from zoo import storage
 from zoo.exports import pretrained
+from zoo.exports.cards import CARD
 from zoo.exports.weights import restore_saved_model
 from zoo.model import GenerativeModel
 from zoo.runs.folder import Run
 
-__all__ = ["restore"]
+__all__ = ["digest", "restore"]
 
 
 def restore(source: str | os.PathLike, cls: type[GenerativeModel] | None = None) -> GenerativeModel:
@@ -34,7 +36,18 @@ def restore(source: str | os.PathLike, cls: type[GenerativeModel] | None = None)
       ArtefactError: if a file is damaged, or the weights are not those of the class.
     """
     source = getattr(source, "folder", source)
-    is_path = isinstance(source, str | os.PathLike) and not pretrained.is_name(source)
-    if is_path and Run(source).record_path.is_file():
+    if _is_run(source):
         return Run(source, cls).load_model()
     return restore_saved_model(pretrained.find(source), cls)
+
+
+def digest(source: str | os.PathLike) -> str:
+    """Returns the sha256 in hex that identifies the weights that `restore` reads."""
+    if _is_run(source):
+        return storage.digest(Run(source).find_best().folder)
+    return storage.digest(pretrained.find(source), CARD)
+
+
+def _is_run(source):
+    is_path = isinstance(source, str | os.PathLike) and not pretrained.is_name(source)
+    return is_path and Run(source).record_path.is_file()

@@ -33,8 +33,11 @@ from zoo.runs.recipe import (
     can_be_conditional,
     check_complete,
     check_unchanged,
+    compile_arguments,
+    compile_model,
     complete_recipe,
     extend_record,
+    must_be_conditional,
     read_config,
     warn_of_main,
 )
@@ -61,6 +64,10 @@ def train(
     size: int | None = None,
     binarize: bool | None = None,
     skip_damaged: bool | None = None,
+    paired: bool | None = None,
+    length: int | None = None,
+    bytes: bool | None = None,
+    rate: int | None = None,
     conditional: bool | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -83,13 +90,18 @@ def train(
 
     Args:
       model: name of a model (`zoo.list_models()`, or "path/to/file.py:Class"), or a model object,
-        whose training continues from its weights. It may be left out with `config`.
+        whose training continues from its weights, with a new optimizer like that of its `compile`.
+        It may be left out with `config`.
       data: what `zoo.load_dataset` takes: a name, a path, arrays, or Splits. Default: the data of
         the model's recipe.
       config: path of the run.json of another run, whose recipe gives the defaults.
       size: int; images are cropped to their central square and resized to size x size.
       binarize: whether to draw grey images as binary ones.
       skip_damaged: whether to leave out files of a folder that cannot be read.
+      paired: whether images of the folders a and b are pairs, as of `zoo.load_dataset`.
+      length: int; tokens of a text, or samples of a sound, as of `zoo.load_dataset`.
+      bytes: whether to read texts as bytes instead of characters.
+      rate: int; samples per second that sounds are resampled to.
       conditional: whether to train with the labels of the data. Not for a model object, which was
         created for it.
       epochs: passes over the training data. Default: the model's recipe.
@@ -120,8 +132,9 @@ def train(
       TrainingInterrupted: a KeyboardInterrupt, on SIGINT or SIGTERM, after the step is saved.
     """
     _check_not_importing()
-    check_flags(binarize=binarize, skip_damaged=skip_damaged, conditional=conditional, jit=jit)
-    check_flags(deterministic=deterministic, dry_run=dry_run)
+    check_flags(conditional=conditional, jit=jit, deterministic=deterministic, dry_run=dry_run)
+    source = {"size": size, "binarize": binarize, "skip_damaged": skip_damaged}
+    source |= {"paired": paired, "length": length, "bytes": bytes, "rate": rate}
     saved = read_config(config) if config else {}
     given = _given(epochs=epochs, batch_size=batch_size, seed=seed, patience=patience)
     if isinstance(model, GenerativeModel):
@@ -144,6 +157,8 @@ def train(
             raise InputError(f"{config} is a run of {saved['model']}. Received: model={model!r}")
         cls = registry.load(name)
     recipe = {"seed": 0, **cls.recipe, **saved, **given}
+    if isinstance(model, GenerativeModel):
+        recipe["compile"] = compile_arguments(model)
     check_complete(cls, {**recipe, "data": recipe.get("data") if data is None else data})
     if conditional and not can_be_conditional(cls):
         raise InputError(
@@ -151,10 +166,11 @@ def train(
         )
     if run is not None:
         Run(run).check_new()
-    splits = _load_data(data, size, binarize, skip_damaged, recipe.get("data"))
+    splits = _load_data(data, source, recipe.get("data"))
     if not isinstance(model, GenerativeModel):
         _check_size(splits.train)
-        options = {**saved.get("options", {}), **_from_data(splits.train, conditional), **options}
+        from_data = _from_data(splits.train, cls, conditional)
+        options = {**saved.get("options", {}), **from_data, **options}
         model = _create(name, options, recipe["seed"], policy_for(precision))
     with _folder(run, name, splits.train.name, dry_run) as folder:
         return _fit_and_export(
@@ -211,16 +227,16 @@ def resume(
     record = run.record
     saved, environment = record["recipe"], record["environment"]
     conditional = changes.pop("conditional", None)
-    size, binarize = changes.pop("size", None), changes.pop("binarize", None)
-    skip_damaged = changes.pop("skip_damaged", None)
+    source = {option: changes.pop(option, None) for option in datasets.OPTIONS}
     scalars = {k: changes.pop(k) for k in ("batch_size", "seed") if k in changes}
     recipe = {**saved, **_given(epochs=epochs, patience=patience, **scalars)}
-    check_flags(binarize=binarize, conditional=conditional, jit=jit, deterministic=deterministic)
+    check_flags(conditional=conditional, jit=jit, deterministic=deterministic)
     # What can be refused without the data is refused before they are loaded.
     check_unchanged(saved, {**recipe, "batch_size": saved["batch_size"]})
     model_class = run.cls or registry.load(saved["model"])
-    splits = _load_data(data, size, binarize, skip_damaged, saved["data"])
-    options = {**saved["options"], **_from_data(splits.train, conditional), **changes}
+    splits = _load_data(data, source, saved["data"])
+    from_data = _from_data(splits.train, model_class, conditional)
+    options = {**saved["options"], **from_data, **changes}
     policy = policy_for(precision, environment["precision"])
     model = _create(run.cls or saved["model"], options, saved["seed"], policy)
     return _fit_and_export(
@@ -240,10 +256,10 @@ def _fit_and_export(
     model, data, run, recipe, *, jit, deterministic, callbacks, command, record=None, dry_run=False
 ):
     """Does what `train` and `resume` share: plan, fit, export, score, report."""
-    check_fit(data.train, type(model).__name__, model.shape, model.levels, model.num_classes)
-    if model.num_classes:  # refused now, because it would fail at the end of the training
+    check_fit(data.train, type(model).__name__, model.spec, model.condition)
+    if model.condition is not None:  # refused now: it would fail at the end of the training
         for split in data:
-            split.batches(1, labels=True)
+            split.batches(1, condition=True)
     callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else [*callbacks]
     if not all(isinstance(callback, keras.callbacks.Callback) for callback in callbacks):
         raise InputError(f"Callbacks must be Keras callbacks. Received: callbacks={callbacks!r}")
@@ -251,7 +267,7 @@ def _fit_and_export(
         tf.config.experimental.enable_op_determinism()
     recipe = complete_recipe(model, data, recipe, dry_run)
     steps = 1 if dry_run else len(data.train) // recipe["batch_size"]
-    model.compile(total_steps=steps * recipe["epochs"])
+    compile_model(model, recipe, steps * recipe["epochs"])
     if jit is not None:
         model.jit_compile = jit
     planned = plan(model, data, recipe, run.folder, dry_run)
@@ -302,9 +318,9 @@ def fit(model, data, run: Run, planned: Plan, signals, callbacks=()) -> None:
       callbacks: more Keras callbacks.
     """
     recipe, steps = run.recipe, planned.steps
-    labels = model.num_classes > 0
-    held_out = data.validation.batches(planned.batch_size, labels=labels)
-    with Bars() as progress:
+    conditional = model.condition is not None
+    held_out = data.validation.batches(planned.batch_size, conditional)
+    with Bars() as progress, _without_advice_on_retracing():
         loop = Loop(
             model,
             data,
@@ -322,9 +338,7 @@ def fit(model, data, run: Run, planned: Plan, signals, callbacks=()) -> None:
             # An interrupted epoch is completed first: `fit` cannot start in the middle of one.
             epoch, done = divmod(step, steps)
             model.fit(
-                data.train.stream(
-                    planned.batch_size, recipe["seed"], first_step=step, labels=labels
-                ),
+                data.train.stream(planned.batch_size, recipe["seed"], step, conditional),
                 validation_data=held_out.take(1) if planned.dry_run else held_out,
                 initial_epoch=epoch,
                 epochs=epoch + 1 if done else planned.epochs,
@@ -333,6 +347,21 @@ def fit(model, data, run: Run, planned: Plan, signals, callbacks=()) -> None:
                 shuffle=False,
                 verbose=0,
             )
+
+
+@contextlib.contextmanager
+def _without_advice_on_retracing() -> Iterator[None]:
+    """Drops a warning of TensorFlow, which takes the steps of several models for one step."""
+
+    def is_other(record):
+        return "triggered tf.function retracing" not in record.getMessage()
+
+    logger = logging.getLogger("tensorflow")
+    logger.addFilter(is_other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_other)
 
 
 def export_run(run: Run, model: GenerativeModel, folder=None, half: bool = False) -> Path:
@@ -397,32 +426,30 @@ def _given(**values):
     return given
 
 
-def _load_data(data, size, binarize, skip_damaged, recorded=None):
+def _load_data(data, options, recorded=None):
     """Loads data as `load_dataset` and reports them.
 
     Args:
       data: as for `load_dataset`, or None for the recorded data.
-      size: int, or None for the recorded size.
-      binarize: bool, or None for what was recorded.
-      skip_damaged: bool, or None for what was recorded.
+      options: dict of the options of `load_dataset`; None is what was recorded.
       recorded: dict of the arguments of `load_dataset`, as run.json has them, or a name.
 
     Returns:
       zoo.datasets.Splits.
     """
     recorded = recorded if isinstance(recorded, dict) else {"name": recorded}
-    splits = datasets.load_dataset(
-        recorded["name"] if data is None else data,
-        recorded.get("size") if size is None else size,
-        bool(recorded.get("binarize") if binarize is None else binarize),
-        bool(recorded.get("skip_damaged") if skip_damaged is None else skip_damaged),
-    )
+    source = {key: recorded.get(key) for key in ("name", *options)}
+    given = {"name": data, **options}
+    source |= {key: value for key, value in given.items() if value is not None}
+    splits = datasets.load_dataset(**{k: v for k, v in source.items() if v is not None})
     log.info("%s", splits.describe())
     return splits
 
 
 def _check_size(split):
     """Refuses images so large that the weights of a model would not fit in memory."""
+    if split.spec.kind != "image":
+        return
     height, width, _ = split.shape
     if height * width > MAX_PIXELS and split.source["size"] is None:
         raise InputError(
@@ -431,12 +458,19 @@ def _check_size(split):
         )
 
 
-def _from_data(split, conditional):
+def _from_data(split, cls, conditional):
     """Returns the options that come from the data."""
-    options = {"shape": split.shape, "levels": split.levels}
-    if conditional and not split.num_classes:
+    must = must_be_conditional(cls)
+    if not conditional and not must:
+        return {"spec": split.spec}
+    if split.condition is None and must:
+        raise InputError(
+            f"{cls.__name__} requires data with a condition, such as labels. Use other data."
+            f" Received: {split.name}, which has none"
+        )
+    if split.condition is None:
         raise InputError(f"{split.name} has no labels: leave out --conditional (conditional=True).")
-    return {**options, "num_classes": split.num_classes} if conditional else options
+    return {"spec": split.spec, "condition": split.condition}
 
 
 def _create(model, options, seed, policy):
@@ -445,7 +479,9 @@ def _create(model, options, seed, policy):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
-        return model(**options) if isinstance(model, type) else registry.create(model, **options)
+        if isinstance(model, type):
+            return model.from_config(options)
+        return registry.create(model, **options)
     finally:
         keras.config.set_dtype_policy(before)
 
@@ -506,11 +542,12 @@ def _score_and_report(exported, run: Run, data, dry_run):
         log.info("%s", format_rows({"score": score}))
         log.info("Dry run succeeded; nothing was saved.")
         return
-    grids = sorted(run.samples.glob("*.png"))
+    grids = sorted(run.samples.glob("step-*"))
     rows = {
         "samples": str(grids[-1]) if grids else "none",
         "score": score,
-        "model": f"{exported} ({card['bytes'] / 1e6:.1f} MB; {card['ms_per_image']} ms per image)",
+        "model": f"{exported} ({card['bytes'] / 1e6:.1f} MB; {card['ms_per_image']} ms per"
+        f" {data.test.spec.noun})",
         "sample": f"zoo sample {as_argument(run.folder)}",
     }
     log.info("%s", format_rows(rows))
