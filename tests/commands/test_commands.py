@@ -144,9 +144,9 @@ def test_list():
 
 
 def test_hostile_plugins_do_not_disturb_the_list(tmp_path):
-    install(tmp_path, "zoo_exit", "exits", "ZOO_API = 1\nraise SystemExit(9)")
-    install(tmp_path, "zoo_sleep", "sleeps", "ZOO_API = 1\nimport time\ntime.sleep(1000)")
-    install(tmp_path, "zoo_print", "prints", "ZOO_API = 1\nprint('roar')")
+    install(tmp_path, "zoo_exit", "exits", "ZOO_API = 2\nraise SystemExit(9)")
+    install(tmp_path, "zoo_sleep", "sleeps", "ZOO_API = 2\nimport time\ntime.sleep(1000)")
+    install(tmp_path, "zoo_print", "prints", "ZOO_API = 2\nprint('roar')")
     install(tmp_path, "zoo_new", "future", "ZOO_API = 99")
     (tmp_path / "corrupt-1.0.dist-info").mkdir()
     (tmp_path / "corrupt-1.0.dist-info" / "entry_points.txt").write_bytes(b"[[\xff\x00\n=\n")
@@ -166,10 +166,10 @@ def test_info(tmp_path):
         tmp_path,
         "zoo_print",
         "prints",
-        '"""Loud."""\nimport os\nfrom zoo.model import GenerativeModel\nZOO_API = 1\n'
+        '"""Loud."""\nimport os\nfrom zoo.model import GenerativeModel\nZOO_API = 2\n'
         "print('noise')\nclass Model(GenerativeModel):\n"
         "    def __init__(self, shape: tuple[int, ...], depth: int = 3): pass\n"
-        "    def sample(self, num_samples, seed, labels=None, first=0): pass\n",
+        "    def sample(self, num_samples, seed, condition=None, first=0): pass\n",
     )
     result = zoo("info", "prints", "--json", path=tmp_path)
     found = json.loads(result.stdout)
@@ -189,7 +189,7 @@ def test_info(tmp_path):
 
 
 def test_a_broken_plugin_ends_with_3(tmp_path):
-    install(tmp_path, "zoo_exit", "exits", "ZOO_API = 1\nraise SystemExit(0)")
+    install(tmp_path, "zoo_exit", "exits", "ZOO_API = 2\nraise SystemExit(0)")
     result = zoo("info", "exits", path=tmp_path)
     assert result.returncode == 3
     assert "pip uninstall zoo-exit" in result.stderr

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.shell import assert_refused, copy_of_finished, here, write_data
-from support.toys import Pixels
+from support.toys import Pixels, make
 
 import zoo
 from zoo.evaluation.comparison import match, winners
@@ -80,7 +80,9 @@ def test_a_likelihood_that_knows_the_label_is_not_compared_with_one_that_does_no
     split = zoo.load_dataset(str(tmp_path / "classes.npz"))[2]
     scores = {}
     for num_classes in (0, 3):
-        folder = zoo.export(Pixels((8, 8, 1), num_classes=num_classes), tmp_path / str(num_classes))
+        folder = zoo.export(
+            make(Pixels, (8, 8, 1), num_classes=num_classes), tmp_path / str(num_classes)
+        )
         scores[str(num_classes)] = [log_likelihood(zoo.load(folder), split)]
     rows, [reason] = match(scores)
     assert rows == []
@@ -167,7 +169,7 @@ def test_compare_refuses_what_does_not_compare(runs):
 
 
 def test_compare_tells_who_has_no_scores(runs, no_clean_process):
-    zoo.export(Pixels((8, 8, 1)), runs / "new")
+    zoo.export(make(Pixels, (8, 8, 1)), runs / "new")
     result = here("compare", "./done", "./new", cwd=runs)
     assert_refused(result, 2, "./new has no scores. Compute them with: zoo evaluate ./new")
 

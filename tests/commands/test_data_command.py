@@ -47,8 +47,8 @@ def test_a_name_is_described(small):
 
 def test_json_holds_the_same(small):
     found = json.loads(run(small, "--size", "4", "--json").output)
-    assert found["shape"] == [4, 4, 3]
-    assert found["num_classes"] == 4
+    assert found["spec"] == {"kind": "image", "shape": [4, 4, 3], "levels": 256}
+    assert found["condition"]["levels"] == 4
     splits = datasets.load_dataset(small, size=4)
     assert found["splits"] == {
         s.split: {"count": len(s), "fingerprint": s.fingerprint} for s in splits

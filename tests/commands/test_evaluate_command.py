@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from support.shell import assert_refused, copy_of_finished, finished, here, write_data
-from support.toys import Duel, Pixels
+from support.toys import Duel, Pixels, make
 
 import zoo
 import zoo.random
 from zoo import registry, storage
 from zoo.errors import ArtefactError
 from zoo.exports import cards
+from zoo.spec import Spec
 
 
 class Weighted(Pixels):
@@ -26,12 +27,12 @@ class Weighted(Pixels):
 
     log_prob_kind = "importance_weight"
 
-    def __init__(self, shape: tuple[int, int, int], levels: int = 2):
-        super().__init__(shape, levels)
+    def __init__(self, spec: Spec):
+        super().__init__(spec)
 
-    def log_prob(self, x, seed, labels=None, first=0):
+    def log_prob(self, x, seed, condition=None, first=0):
         noise = zoo.random.normal(seed, first, tf.shape(x)[0], (1,))[:, 0]
-        return super().log_prob(x, seed, labels, first) + 0.5 * noise - 0.125
+        return super().log_prob(x, seed, condition, first) + 0.5 * noise - 0.125
 
 
 class Impossible(Pixels):
@@ -42,11 +43,11 @@ class Impossible(Pixels):
       levels: 2.
     """
 
-    def __init__(self, shape: tuple[int, int, int], levels: int = 2):
-        super().__init__(shape, levels)
+    def __init__(self, spec: Spec):
+        super().__init__(spec)
 
-    def log_prob(self, x, seed, labels=None, first=0):
-        value = super().log_prob(x, seed, labels, first)
+    def log_prob(self, x, seed, condition=None, first=0):
+        value = super().log_prob(x, seed, condition, first)
         return tf.where(x[:, 0, 0, 0] > 0, float("-inf"), value)
 
 
@@ -160,14 +161,14 @@ def test_other_data_are_named_in_the_score(run):
 
 
 def test_importance_weights_give_two_bounds(export):
-    model = Weighted((8, 8, 1))
+    model = make(Weighted, (8, 8, 1))
     folder = export(model)
     only = ["--metrics", "likelihood", "--split", "train"]
     result = here("evaluate", folder, *only)
     assert (result.returncode, result.stderr) == (0, "")
     elbo, bound = scores(folder)
     x = zoo.load_dataset(str(folder.parent / "binary.npz"))[0].arrays()[0].astype(np.float32)
-    exact = Pixels.log_prob(model, x, None).numpy().mean()
+    exact = Pixels.log_prob(model, x, 0).numpy().mean()
     assert (elbo["metric"], bound["metric"]) == ("elbo", "iw_bound")
     kinds = [(p["kind"], p["k"]) for p in protocols(folder)]
     assert kinds == [("importance_weight", 1), ("importance_weight", 128)]
@@ -186,18 +187,18 @@ def test_importance_weights_give_two_bounds(export):
 
 
 def test_a_conditional_model_is_scored_with_labels(export):
-    model = Pixels((8, 8, 1), num_classes=3)
+    model = make(Pixels, (8, 8, 1), num_classes=3)
     folder = export(model, "classes")
     assert here("evaluate", folder, "--metrics", "likelihood").returncode == 0
     x, labels = zoo.load_dataset(str(folder.parent / "classes.npz"))[2].arrays()
-    expected = model.log_prob(x.astype(np.float32), None, labels).numpy().mean()
+    expected = model.log_prob(x.astype(np.float32), 0, labels).numpy().mean()
     assert scores(folder)[0]["value"] == pytest.approx(expected, abs=1e-4)
     result = here("evaluate", folder, "--data", folder.parent / "binary.npz")
     assert_refused(result, 2, "expects labels of 3 classes", "binary with no labels")
 
 
 def test_an_impossible_image_is_a_result(export):
-    folder = export(Impossible((8, 8, 1)))
+    folder = export(make(Impossible, (8, 8, 1)))
     only = ["--metrics", "likelihood", "-o", folder.parent / "scores.json"]
     result = here("evaluate", folder, *only)
     assert (result.returncode, result.stderr) == (0, "")
@@ -228,7 +229,7 @@ def test_a_card_that_cannot_be_written_costs_no_result(run, monkeypatch):
 
 
 def test_a_model_without_a_likelihood_has_none(export):
-    folder = export(Duel((8, 8, 1)))
+    folder = export(make(Duel, (8, 8, 1)))
     result = here("evaluate", folder, "--metrics", "likelihood")
     assert_refused(
         result, 2, "not defined for toy, because it has no log_prob. Supported methods: sample."
@@ -241,7 +242,7 @@ def test_a_model_without_a_likelihood_has_none(export):
 
 
 def test_a_model_of_unknown_data_needs_data(export):
-    folder = export(Pixels((8, 8, 1)), data=None)
+    folder = export(make(Pixels, (8, 8, 1)), data=None)
     assert_refused(here("evaluate", folder), 2, "names no training data. Add --data NAME")
     asked = ["--metrics", "likelihood", "--data", folder.parent / "other.npz"]
     assert here("evaluate", folder, *asked).returncode == 0
@@ -252,7 +253,7 @@ def test_a_model_of_unknown_data_needs_data(export):
     [
         (["nothing"], ["Unknown pretrained model 'nothing'"]),
         (["./nothing"], ["./nothing does not exist"]),
-        (["./done", "--data", "./grey.npz"], ["data of 2 levels", "Add --binarize", "256 levels"]),
+        (["./done", "--data", "./grey.npz"], ["and 2 levels", "Add --binarize", "256 levels"]),
         (["./done", "--data", "mnist"], ["shape (8, 8, 1)", "Add --size 8", "(28, 28, 1)"]),
         (["./done", "--data", "./nothing.npz"], ["no such folder or file", "nothing.npz"]),
         (

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 from support.shell import assert_refused, here, write_data
-from support.toys import Pixels
+from support.toys import Pixels, make
 
 import zoo
 from zoo import datasets, render
@@ -25,8 +25,8 @@ from zoo.render import grid
 class Filler(Pixels):
     """Pixels that also complete images."""
 
-    def complete(self, x, mask, seed, labels=None, first=0):
-        drawn = self.sample(tf.shape(x)[0], seed, labels, first)
+    def complete(self, x, mask, seed, condition=None, first=0):
+        drawn = self.sample(tf.shape(x)[0], seed, condition, first)
         return mask * x + (1.0 - mask) * drawn
 
 
@@ -38,9 +38,9 @@ def place(tmp_path_factory):
     sizes = dict(levels=2, filters=4, latent_dim=4, hidden_dim=8)
     data = {"name": str(folder / "classes.npz"), "size": None, "binarize": False}
     for name, model in (
-        ("filler", Filler((8, 8, 1), num_classes=3)),
-        ("vae", VAE((8, 8, 1), **sizes)),
-        ("conditional", VAE((8, 8, 1), num_classes=3, **sizes)),
+        ("filler", make(Filler, (8, 8, 1), num_classes=3)),
+        ("vae", make(VAE, (8, 8, 1), **sizes)),
+        ("conditional", make(VAE, (8, 8, 1), num_classes=3, **sizes)),
     ):
         zoo.export(model, folder / name, {"model": name, "step": 7000, "recipe": {"data": data}})
     return folder
@@ -160,7 +160,7 @@ def test_a_row_of_interpolations_shows_the_images_at_its_ends(place, tmp_path):
 
 
 def classes_of(place, images):
-    x, y = datasets.load_dataset(str(place / "classes.npz"))[2].take(400, labels=True)
+    x, y = datasets.load_dataset(str(place / "classes.npz"))[2].take(400, condition=True)
     return [int(y[(x == image).all(axis=(1, 2, 3))][0]) for image in images]
 
 
@@ -242,10 +242,10 @@ def test_images_are_taken_from_all_of_a_sorted_set_and_more_of_them_begin_alike(
         test_labels=labels,
     )
     test = datasets.load_dataset(str(place / "sorted.npz"))[2]
-    x, y = test.take(16, labels=True)
+    x, y = test.take(16, condition=True)
     assert {*y} == {0, 1, 2, 3}
     assert np.array_equal(np.rint(x[:, 0, 0, 0] * 255), y * 60)
-    many, none = test.take(500, labels=False)
+    many, none = test.take(500, condition=False)
     assert none is None
     assert np.array_equal(many[:16], x)
     assert len(many) == 200
@@ -266,7 +266,7 @@ def test_a_picture_takes_the_next_free_name_and_says_how_many_there_are(place, v
 @pytest.mark.parametrize(
     ("verb", "name", "message"),
     [
-        ("complete", "vae", "because it cannot generate a part of an image given the rest"),
+        ("complete", "vae", "because it cannot generate a part of an example given the rest"),
         (
             "interpolate",
             "filler",
@@ -309,7 +309,7 @@ def test_what_cannot_be_drawn_is_one_line(place, arguments, parts):
 
 
 def test_a_walk_needs_two_images(place):
-    images = np.zeros((10, 8, 8), np.uint8)
+    images = np.zeros((10, 8, 8), bool)
     np.savez(place / "one.npz", images=images, labels=np.arange(10) % 3)
     result = here("interpolate", "./vae", "--data", "./one.npz", cwd=place)
     assert_refused(result, 2, "test images from different classes. Received: one with 1 images")
@@ -372,12 +372,11 @@ def test_the_suffix_of_a_picture_may_be_in_capitals(place, tmp_path, name, kind)
 @pytest.mark.parametrize("output", ["x.png", "x.npz", "folder"])
 def test_a_full_disk_is_named_and_leaves_no_torn_file(place, tmp_path, monkeypatch, output):
     def fill(path, *_, **__):
-        path = path / "000000.png" if output == "folder" else path
         path.write_bytes(b"torn")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(render, "save_grid", fill)
-    monkeypatch.setattr(render, "save_images", fill)
+    monkeypatch.setattr(render, "save", fill)
+    monkeypatch.setattr(render, "save_one", fill)
     monkeypatch.setattr(sample, "save_arrays", fill)
     (tmp_path / "folder").mkdir()
     result = here("sample", place / "filler", "-o", output, cwd=tmp_path)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.shell import TESTS, assert_refused, here
 
+import zoo
 from zoo import registry, testing
 from zoo.commands import plugins
 from zoo.registry.entry_points import entries
@@ -34,7 +35,7 @@ def install(tmp_path, monkeypatch):
 def test_a_hundred_plugins_are_listed_and_none_is_run(install, tmp_path):
     ran = tmp_path / "ran"
     for i in range(100):
-        code = f'"""Model {i}.\n\nFamily: many\n"""\nZOO_API = 1\nopen({str(ran)!r}, "a")\n'
+        code = f'"""Model {i}.\n\nFamily: many\n"""\nZOO_API = 2\nopen({str(ran)!r}, "a")\n'
         install(f"zoo-many{i}", f"many{i}", f"{code}import tensorflow\n")
     program = (
         "import atexit, sys\n"
@@ -49,12 +50,20 @@ def test_a_hundred_plugins_are_listed_and_none_is_run(install, tmp_path):
     assert not ran.exists()
 
 
+def test_the_doctor_says_what_a_model_of_api_1_has_to_change(install):
+    install("zoo-aged", "aged", "ZOO_API = 1\nraise SystemExit")
+    result = here("plugins")
+    assert result.returncode == 0
+    assert "aged of zoo-aged: it was written for API 1, which only this release" in result.stderr
+    assert "set ZOO_API = 2" in result.stderr
+
+
 def test_the_doctor_says_what_is_wrong_and_what_mends_it(install):
-    install("zoo-good", "good", "ZOO_API = 1\nraise SystemExit")
+    install("zoo-good", "good", "ZOO_API = 2\nraise SystemExit")
     install("zoo-old", "old", "ZOO_API = 0")
-    install("zoo-thief", "vae", "ZOO_API = 1")
-    install("zoo-a", "twin", "ZOO_API = 1")
-    install("zoo-b", "twin", "ZOO_API = 1")
+    install("zoo-thief", "vae", "ZOO_API = 2")
+    install("zoo-a", "twin", "ZOO_API = 2")
+    install("zoo-b", "twin", "ZOO_API = 2")
     result = here("plugins")
     rows = {tuple(line.split()[:4]) for line in result.stdout.splitlines()}
     assert {
@@ -97,7 +106,7 @@ def test_the_doctor_says_that_plugins_are_switched_off(install, monkeypatch):
     ],
 )
 def test_the_doctor_imports_a_model_in_a_process_of_its_own(install, code, problem):
-    install("zoo-odd", "odd", f"ZOO_API = 1\n{code}")
+    install("zoo-odd", "odd", f"ZOO_API = 2\n{code}")
     diagnosis = plugins.diagnose("odd")
     assert problem in diagnosis
     assert bool(diagnosis) == bool(problem)
@@ -105,7 +114,7 @@ def test_the_doctor_imports_a_model_in_a_process_of_its_own(install, code, probl
 
 
 def test_the_doctor_imports_nothing_of_the_current_folder(install, tmp_path, monkeypatch):
-    install("zoo-whole", "whole", "import zoo\nZOO_API = 1\nclass Model(zoo.GenerativeModel): pass")
+    install("zoo-whole", "whole", "import zoo\nZOO_API = 2\nclass Model(zoo.GenerativeModel): pass")
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "random.py").write_text("1 / 0")
     monkeypatch.chdir(tmp_path / "work")
@@ -113,7 +122,7 @@ def test_the_doctor_imports_nothing_of_the_current_folder(install, tmp_path, mon
 
 
 def test_the_doctor_says_why_tensorflow_cannot_be_imported(install, tmp_path):
-    install("zoo-whole", "whole", "ZOO_API = 1")
+    install("zoo-whole", "whole", "ZOO_API = 2")
     (tmp_path / "tensorflow.py").write_text("raise ImportError('libcudart.so.12')")
     assert "its import failed: ImportError: libcudart.so.12" in plugins.diagnose("whole")
 
@@ -124,7 +133,7 @@ def test_the_doctor_ends_a_model_that_hangs(install, tmp_path, monkeypatch):
     install(
         "zoo-hang",
         "hang",
-        "import subprocess, time\nZOO_API = 1\n"
+        "import subprocess, time\nZOO_API = 2\n"
         f"open({str(child)!r}, 'w').write(str(subprocess.Popen(['sleep', '900']).pid))\n"
         "time.sleep(900)",
     )
@@ -143,7 +152,7 @@ def test_check_counts_what_ran():
     assert ran == subject.checks()
     assert last == f"{len(ran)} tests ran on binary data: 0 failed."
     assert "colour      skipped: Duel is for binary images" in result.stdout
-    assert "conditional skipped: the constructor has no num_classes" in result.stdout
+    assert "conditional skipped: the constructor has no condition" in result.stdout
 
 
 def test_check_names_what_failed(tmp_path):
@@ -171,13 +180,13 @@ def test_check_of_a_model_that_takes_nothing_fails(tmp_path):
     mine = tmp_path / "mine.py"
     mine.write_text(
         "import zoo\nclass Mine(zoo.GenerativeModel):\n"
-        "    def __init__(self, shape: tuple[int, int, int], levels: int = 2):\n"
+        "    def __init__(self, spec: zoo.Spec):\n"
         "        raise ValueError('nothing is good enough')\n"
-        "class Loose(zoo.GenerativeModel):\n    def __init__(self, shape): pass\n"
+        "class Loose(zoo.GenerativeModel):\n    def __init__(self): pass\n"
         "class Silent(zoo.GenerativeModel):\n"
-        "    def __init__(self, shape: tuple, levels: int = 2): raise ValueError\n"
+        "    def __init__(self, spec): raise ValueError\n"
         "class Exits(zoo.GenerativeModel):\n"
-        "    def __init__(self, shape: tuple, levels: int = 2): raise SystemExit(0)\n"
+        "    def __init__(self, spec): raise SystemExit(0)\n"
     )
     loose = "Loose cannot be made for binary data: TypeError: got an unexpected keyword argument"
     assert_refused(here("check", f"{mine}:Loose"), 3, loose)
@@ -212,7 +221,7 @@ def test_names_that_a_new_plugin_cannot_have(tmp_path, name, parts):
 
 
 def test_a_new_plugin_is_not_of_the_name_of_an_installed_one(install, tmp_path):
-    install("zoo-there", "else", "ZOO_API = 1")
+    install("zoo-there", "else", "ZOO_API = 2")
     assert_refused(here("new-plugin", "there", cwd=tmp_path), 2, "package zoo-there already has")
 
 
@@ -234,7 +243,7 @@ def test_a_new_plugin_has_its_name_everywhere(tmp_path):
     texts = [path.read_text() for path in folder.rglob("*") if path.is_file()]
     assert not any("example" in text.lower() for text in texts)
     cls = registry.load(f"{files['zoo_wave_net/model.py']}:WaveNet")
-    assert cls((2, 2, 1)).built
+    assert cls(zoo.Spec((2, 2, 1), levels=2)).built
 
 
 @pytest.mark.parametrize(

@@ -35,14 +35,37 @@ class PathType(click.Path):
 model = click.argument("name", shell_complete=complete_model)
 saved_model = click.argument("name", metavar="NAME|DIR|RUN", type=PathType())
 data = click.option("--data", help="Name or path of a data set. Default: the training data set.")
-size = click.option(
-    "--size", type=click.IntRange(1, 4096), help="Resize the images to SIZE x SIZE."
-)
-binarize = click.option(
-    "--binarize", is_flag=True, default=None, help="Convert grey images to binary ones."
-)
 seed = click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+size = click.option(
+    "--size", type=click.IntRange(1, 4096), help="Cut and resize images to SIZE x SIZE."
+)
+binarize = click.option(
+    "--binarize", is_flag=True, default=None, help="Draw grey images as binary ones."
+)
+
+
+def source(function):
+    """Adds the options that say how to read a data set: arguments of `zoo.load_dataset`."""
+    options = (
+        size,
+        binarize,
+        click.option(
+            "--paired", is_flag=True, default=None, help="Images in folders a and b are pairs."
+        ),
+        click.option(
+            "--length", type=click.IntRange(1), help="Tokens per text, or samples per sound."
+        ),
+        click.option(
+            "--bytes", is_flag=True, default=None, help="Read texts as bytes, not as characters."
+        ),
+        click.option("--rate", type=click.IntRange(1), help="Resample sounds to RATE Hz."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
 def output(metavar, help):
@@ -53,6 +76,9 @@ def output(metavar, help):
       help: str.
     """
     return click.option("-o", "--output", type=PathType(path_type=Path), metavar=metavar, help=help)
+
+
+picture = output("FILE.png|FILE.npz", "A picture or its arrays. Default: a new PNG in this folder.")
 
 
 def test_images(number, help):
@@ -70,7 +96,6 @@ def test_images(number, help):
         click.option(
             "-n", "number", type=click.IntRange(1), default=number, show_default=True, help=help
         ),
-        output("FILE.png|FILE.npz", "A picture or its arrays. Default: a new PNG in this folder."),
     )
 
     def decorate(function):

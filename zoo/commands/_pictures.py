@@ -32,9 +32,10 @@ def writing_to(output):
         ) from None
 
 
-def unused_name(stem):
+def unused_name(stem, suffix=".png"):
     """Returns the first Path of stem.png, stem-2.png, … that does not exist."""
-    names = itertools.chain([f"{stem}.png"], (f"{stem}-{k}.png" for k in itertools.count(2)))
+    endings = itertools.chain([suffix], (f"-{k}{suffix}" for k in itertools.count(2)))
+    names = (f"{stem}{ending}" for ending in endings)
     return next(path for path in map(Path, names) if not path.exists())
 
 
@@ -81,7 +82,7 @@ def load_saved_model(name):
     return saved_model.load(folder)
 
 
-def load_capable(name, verb, needs, reason):
+def load_capable(name, verb, needs, reason, kinds=("image",)):
     """Loads a SavedModel that has certain methods.
 
     Args:
@@ -89,13 +90,15 @@ def load_capable(name, verb, needs, reason):
       verb: str; the command.
       needs: list of str; the methods.
       reason: str; completes "zoo VERB is not defined for NAME, because ...".
+      kinds: the kinds of data, as of zoo.Spec, that the command is for.
 
     Raises:
-      InputError: if it lacks one of the methods, or there is none of that name.
+      InputError: if it lacks one of the methods, is for other data, or there is none of that name.
       ArtefactError: if it is damaged.
     """
     from zoo.exports import pretrained
     from zoo.exports.cards import read_card
+    from zoo.spec import KINDS
 
     folder = pretrained.find(name)
     card = read_card(folder)
@@ -105,7 +108,21 @@ def load_capable(name, verb, needs, reason):
             f"zoo {verb} is not defined for {card.get('model', folder.name)}, because {reason}."
             f" It supports: {', '.join(methods)}"
         )
+    kind = card.get("spec", {}).get("kind", kinds[0])
+    if kind not in kinds:
+        raise InputError(
+            f"zoo {verb} is not defined for {card['model']}, because it is a model of"
+            f" {KINDS[kind].noun}s, not of {' or '.join(f'{KINDS[kind].noun}s' for kind in kinds)}"
+        )
     return load_saved_model(folder)
+
+
+def print_texts(texts, spec, first=0):
+    """Prints texts, int32 [n, length], each below its number."""
+    from zoo import render
+
+    for k, tokens in enumerate(texts, first):
+        echo(f"--- {k} ---\n{render.to_text(tokens, spec)}")
 
 
 def title(model):
@@ -113,14 +130,14 @@ def title(model):
     return f"{model.name}, step {model.card['step']:,}" if "step" in model.card else model.name
 
 
-def draw_samples(model, num_samples, seed, labels=None, first=0):
-    """Returns samples, float32 [num_samples, *shape], computed in batches."""
+def draw_samples(model, num_samples, seed, condition=None, first=0):
+    """Returns samples, [num_samples, *shape], computed in batches."""
     import numpy as np
 
-    def sample(start, k, labels):
-        return model.sample(len(k), seed, labels, first + start)
+    def sample(start, k, condition):
+        return model.sample(len(k), seed, condition, first + start)
 
-    return in_batches(sample, np.arange(num_samples), labels)
+    return in_batches(sample, np.arange(num_samples), condition)
 
 
 def in_batches(function, *arrays):
@@ -142,41 +159,59 @@ def in_batches(function, *arrays):
     return np.concatenate(results)
 
 
-def sample_labels(model, n, label=None, first=0):
-    """Returns the labels of samples.
+def sample_conditions(model, n, label=None, first=0, path=None):
+    """Returns what samples are conditional on.
 
     Args:
       model: SavedModel.
       n: int; number of samples.
       label: str; number or name of the class. None is all classes in turn.
       first: int; index of the first sample.
+      path: Path of an image, or of a folder of images, that are given to the model in turn. Default
+        for a model that is conditional on images: those of the test split of its training data.
 
     Returns:
-      int32 [n], or None for an unconditional model.
+      [n, …] array, or None for an unconditional model.
 
     Raises:
-      InputError: if the model has no such class.
+      InputError: if the model has no such class, or takes no images.
     """
     import numpy as np
 
-    from zoo.sampling import labels_in_turn
+    from zoo.sampling import conditions_in_turn
 
-    classes = model.card["num_classes"]
-    names = model.trained_on.get("class_names", [])
-    if not classes:
-        if label is not None:
-            raise InputError(
-                f"{model.name} is not conditional on labels. Omit --label. Received: {label!r}"
-            )
-        return None
+    spec = model.condition
+    takes_images = spec is not None and spec.kind == "image"
+    if path is not None and not takes_images:
+        raise InputError(
+            f"{model.name} is not conditional on images. Omit --condition. Received: {path}"
+        )
+    if takes_images and label is None:
+        return conditions_in_turn(spec, n, first, _condition_images(model, path))
     if label is None:
-        return labels_in_turn(classes, n, first)
-    if label in names:
-        return np.full(n, names.index(label), np.int32)
-    if label.isdecimal() and int(label) < classes:
+        return conditions_in_turn(spec, n, first)
+    if spec is None or spec.kind != "label":
+        raise InputError(
+            f"{model.name} is not conditional on labels. Omit --label. Received: {label!r}"
+        )
+    if label in spec.names:
+        return np.full(n, spec.names.index(label), np.int32)
+    if label.isdecimal() and int(label) < spec.levels:
         return np.full(n, int(label), np.int32)
-    choices = f" or one of {', '.join(names)}" if names else ""
-    raise InputError(f"--label must be 0 to {classes - 1}{choices}. Received: {label!r}")
+    numbers = [str(k) for k in range(spec.levels)]
+    names = f" or one of {', '.join(spec.names)}" if {*spec.names} - {*numbers} else ""
+    raise InputError(f"--label must be 0 to {spec.levels - 1}{names}. Received: {label!r}")
+
+
+def _condition_images(model, path):
+    """Returns the images that a model is conditional on: of a path, or of its test images."""
+    if path is not None:
+        from zoo.datasets.folder import read_images
+
+        return read_images(path, model.condition)
+    from zoo.evaluation.inputs import load_matching_data
+
+    return load_matching_data(model).test.take(BATCH_SIZE, condition=True)[1]
 
 
 def write_picture(output, what, picture, columns, legend, arrays):
@@ -200,6 +235,12 @@ def write_picture(output, what, picture, columns, legend, arrays):
             save_arrays(output, **arrays)
             legend = ", ".join(arrays)
     echo(f"Wrote {what}, to {output}: {legend}")
+
+
+def condition_key(model):
+    """Returns the name of the conditions among arrays: "labels", as `zoo.load_dataset` reads."""
+    is_label = model.condition is None or model.condition.kind == "label"
+    return "labels" if is_label else "condition"
 
 
 def save_arrays(output, **arrays):

@@ -9,7 +9,7 @@ from zoo.commands._pictures import (
     check_suffix,
     draw_samples,
     load_saved_model,
-    sample_labels,
+    sample_conditions,
     writing_to,
 )
 from zoo.errors import InputError
@@ -54,10 +54,12 @@ def _draw(names, seed, output):
     from zoo import render
 
     models = [load_saved_model(name) for name in names]
-    shapes = {name: tuple(model.card["shape"]) for name, model in zip(names, models, strict=True)}
+    shapes = {name: model.spec.shape for name, model in zip(names, models, strict=True)}
     if len({*shapes.values()}) > 1:
         raise InputError(f"-o requires models of one image shape. Received: {shapes}")
-    rows = [draw_samples(model, COLUMNS, seed, sample_labels(model, COLUMNS)) for model in models]
+    rows = [
+        draw_samples(model, COLUMNS, seed, sample_conditions(model, COLUMNS)) for model in models
+    ]
     with writing_to(output):
         render.save_grid(output, np.concatenate(rows), columns=COLUMNS)
     echo(f"Wrote {COLUMNS} samples per row, of {', '.join(names)}, seed {seed}, to {output}")

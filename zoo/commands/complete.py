@@ -1,29 +1,42 @@
-"""`zoo complete NAME|DIR|RUN`: test images of which a model generates one half."""
+"""`zoo complete NAME|DIR|RUN`: test images, or a prompt, of which a model generates the rest."""
 
 import click
 
 from zoo.commands import _options
-from zoo.commands._pictures import in_batches, load_capable, picture_path, title, write_picture
+from zoo.commands._console import echo
+from zoo.commands._pictures import (
+    check_suffix,
+    condition_key,
+    in_batches,
+    load_capable,
+    picture_path,
+    print_texts,
+    sample_conditions,
+    save_arrays,
+    title,
+    write_picture,
+    writing_to,
+)
+from zoo.errors import InputError
 
 HALVES = ("top", "bottom", "left", "right")
 HIDDEN = 0.5  # the grey of pixels that the model is not given
 
 
 @click.command()
-@_options.test_images(8, "Number of images. Each is a row.")
+@_options.test_images(8, "Number of images, each a row; or of completions of a prompt.")
 @click.option(
-    "--keep",
-    type=click.Choice(HALVES),
-    default="top",
-    show_default=True,
-    help="The half that the model is given.",
+    "--keep", type=click.Choice(HALVES), help="The half that the model is given. Default: top."
 )
-@click.option(
-    "--times", type=click.IntRange(1), default=6, show_default=True, help="Completions per row."
-)
+@click.option("--times", type=click.IntRange(1), help="Completions per row. Default: 6.")
+@click.option("--prompt", metavar="TEXT", help="The start of the texts that a model of texts ends.")
 @_options.seed
-def command(name, number, keep, times, seed, output, **source):
-    """Generate one half of test images, given the other half.
+@_options.output(
+    "FILE.png|FILE.txt|FILE.npz",
+    "A picture, the texts, or the arrays. Default: a new PNG in this folder; texts are printed.",
+)
+def command(name, number, keep, times, prompt, seed, output, **source):
+    """Generate one half of test images, given the other half, or the rest of a text.
 
     A row shows the image, the half that is kept, and completions. Pixels are generated in raster
     order, so kept pixels below, or to the right in the same row, are ignored.
@@ -31,22 +44,74 @@ def command(name, number, keep, times, seed, output, **source):
     \b
     zoo complete runs/20260101-120000-pixelcnn-binarized_mnist
     zoo complete runs/20260101-120000-pixelcnn-binarized_mnist --keep left -o digits.png
+    zoo complete runs/20260101-120000-char_rnn-tinyshakespeare --prompt "To be" -n 3
     """  # noqa: D301
+    reason = "it cannot generate a part of an example given the rest"
+    kinds = ("image", "tokens") if prompt is None else ("tokens",)
+    model = load_capable(name, "complete", ["complete"], reason, kinds)
+    if model.spec.kind == "tokens":
+        _complete_prompt(model, number, prompt, seed, output, keep=keep, times=times, **source)
+    else:
+        _complete_images(model, number, keep or "top", times or 6, seed, output, source)
+
+
+def _complete_prompt(model, number, prompt, seed, output, **others):
+    """Prints or writes texts that start with a prompt."""
+    import numpy as np
+
+    from zoo import render
+
+    spec = model.spec
+    (length,) = spec.shape
+    if prompt is None:
+        raise InputError(f"{model.name} is a model of texts. Add --prompt TEXT.")
+    if given := [option for option, value in others.items() if value is not None]:
+        raise InputError(f"--{given[0]} is for test images: leave it out with --prompt.")
+    if output is not None:
+        check_suffix(output, ".txt", ".npz")
+    tokens = render.to_tokens(prompt, spec)
+    if len(tokens) >= length:
+        raise InputError(
+            f"The prompt must be shorter than {length} tokens, the length of the texts of"
+            f" {model.name}. Received: {len(tokens)} tokens"
+        )
+    x = np.zeros((number, length), np.int32)
+    x[:, : len(tokens)] = tokens
+    mask = np.zeros(x.shape, np.float32)
+    mask[:, : len(tokens)] = 1.0
+    condition = sample_conditions(model, number)
+
+    def draw(first, *part):
+        return model.complete(*part[:2], seed, part[2], first)
+
+    texts = in_batches(draw, x, mask, condition)
+    if output is None:
+        print_texts(texts, spec)
+        return
+    with writing_to(output):
+        if output.suffix.lower() == ".npz":
+            arrays = {"mask": mask, "completions": texts, condition_key(model): condition}
+            save_arrays(output, **{k: v for k, v in arrays.items() if v is not None})
+        else:
+            render.save(output, texts, spec)
+    echo(f"Wrote {number} completions by {title(model)}, seed {seed}, to {output}")
+
+
+def _complete_images(model, number, keep, times, seed, output, source):
+    """Draws test images, the half of each that is kept, and completions."""
     output = picture_path(output, "completions")
     import numpy as np
 
     from zoo.evaluation.inputs import load_matching_data
 
-    reason = "it cannot generate a part of an image given the rest"
-    model = load_capable(name, "complete", ["complete"], reason)
     test = load_matching_data(model, **source)[2]
-    x, labels = test.take(number, model.card["num_classes"] > 0)
+    x, condition = test.take(number, model.condition is not None)
     mask = np.broadcast_to(keep_mask(keep, test.shape), x.shape)
 
     def draw(first, *part):
         return model.complete(*part[:2], seed, part[2], first)
 
-    repeated = (a if a is None else a.repeat(times, axis=0) for a in (x * mask, mask, labels))
+    repeated = (a if a is None else a.repeat(times, axis=0) for a in (x * mask, mask, condition))
     completions = in_batches(draw, *repeated).reshape(len(x), times, *test.shape)
 
     kept = np.where(mask > 0, x, np.float32(HIDDEN))
@@ -56,7 +121,12 @@ def command(name, number, keep, times, seed, output, **source):
         f" seed {seed}"
     )
     legend = f"each row shows the image, its {keep} half and the completions"
-    arrays = {"images": x, "mask": mask, "completions": completions, "labels": labels}
+    arrays = {
+        "images": x,
+        "mask": mask,
+        "completions": completions,
+        condition_key(model): condition,
+    }
     write_picture(output, what, picture.reshape(-1, *test.shape), 2 + times, legend, arrays)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from zoo.commands import _options
 from zoo.commands._console import echo, print_table
 from zoo.commands._pictures import writing_to
 from zoo.errors import InputError
@@ -12,41 +13,44 @@ from zoo.errors import InputError
 
 @click.command("data")
 @click.argument("name", required=False)
+@_options.source
 @click.option(
-    "--size", type=click.IntRange(1, 4096), help="Cut to the central square and resize to N x N."
+    "--skip-damaged", is_flag=True, default=None, help="Leave out files that cannot be read."
 )
-@click.option("--binarize", is_flag=True, help="Binarize grey images at random.")
-@click.option("--skip-damaged", is_flag=True, help="Leave out files that cannot be read.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "-o",
     "--output",
-    metavar="FILE.png",
+    metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Write a grid of the first training images.",
+    help="Write the first training examples: a grid of images (.png), texts (.txt) or sounds"
+    " (.wav).",
 )
-def command(name, size, binarize, skip_damaged, as_json, output):
+def command(name, as_json, output, **given):
     """List the data sets that need no download, or describe one.
 
     NAME is a listed name, any other name of TensorFlow Datasets, or the path of a folder of images,
-    a .npz or a .npy. A path must contain a separator, for example ./photos.
+    of sounds (.wav) or of texts (.txt), a .npz, a .npy or a .txt. A path must contain a separator,
+    for example ./photos.
     """
     from zoo import datasets
 
+    given = {option: value for option, value in given.items() if value}
     if name is None:
-        if size or binarize or skip_damaged or output:
-            raise click.UsageError("--size, --binarize, --skip-damaged and -o need a NAME.")
+        if given or output:
+            raise click.UsageError("The options of a data set, and -o, need a NAME.")
         _list(datasets.summaries(), as_json)
         return
-    if output and output.suffix != ".png":
-        raise InputError(f"Expected FILE.png for -o. Received: {output}")
-    splits = datasets.load_dataset(name, size, binarize, skip_damaged)
+    splits = datasets.load_dataset(name, **given)
+    spec = splits.train.spec
     if output:
-        from zoo import render
+        from zoo.render import SUFFIXES, save
 
+        if output.suffix != SUFFIXES[spec.kind]:
+            raise InputError(f"Expected FILE{SUFFIXES[spec.kind]} for -o. Received: {output}")
         x = next(iter(splits.train.batches(64)))
         with writing_to(output):
-            render.save_grid(output, x.numpy())
+            save(output, x.numpy(), spec)
     if as_json:
         echo(json.dumps(_facts(splits), indent=2))
         return
@@ -54,21 +58,19 @@ def command(name, size, binarize, skip_damaged, as_json, output):
     if splits.train.class_names:
         echo(f"  classes: {', '.join(splits.train.class_names)}")
     print_table(
-        [("SPLIT", "IMAGES", "FINGERPRINT")]
+        [("SPLIT", "EXAMPLES", "FINGERPRINT")]
         + [(split.split, str(len(split)), split.fingerprint) for split in splits]
     )
     if output:
-        echo(f"Wrote the first training images to {output}")
+        echo(f"Wrote the first training examples to {output}")
 
 
 def _facts(splits):
     train = splits.train
     return {
         "name": train.name,
-        "shape": train.shape,
-        "levels": train.levels,
-        "num_classes": train.num_classes,
-        "class_names": train.class_names,
+        "spec": train.spec.to_json(),
+        "condition": train.condition and train.condition.to_json(),
         "notes": train.notes,
         "splits": {
             split.split: {"count": len(split), "fingerprint": split.fingerprint} for split in splits

@@ -29,19 +29,18 @@ class _Command(click.Command):
     help="Metrics to compute, from the list below. Default: all that are defined for the model.",
 )
 @_options.data
-@_options.size
-@_options.binarize
+@_options.source
 @click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True)
 @click.option(
     "-k",
     type=click.IntRange(1),
-    help="Number of importance samples per image. Default: 128, for models with importance"
+    help="Number of importance samples per example. Default: 128, for models with importance"
     " weights.",
 )
 @click.option(
     "--limit",
     type=click.IntRange(1),
-    help="Number of images, evenly spaced, used for the likelihood. Default: all.",
+    help="Number of examples, evenly spaced, used for the likelihood. Default: all.",
 )
 @click.option(
     "--samples",

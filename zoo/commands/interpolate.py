@@ -14,6 +14,7 @@ from zoo.errors import InputError
 @click.option(
     "--steps", type=click.IntRange(2), default=8, show_default=True, help="Means per row."
 )
+@_options.picture
 def command(name, number, steps, output, **source):
     """Interpolate between test images in the latent space of a model.
 
@@ -33,7 +34,7 @@ def command(name, number, steps, output, **source):
     reason = "it does not map images to latents and back"
     model = load_capable(name, "interpolate", ["encode", "decode"], reason)
     test = load_matching_data(model, **source)[2]
-    conditional = model.card["num_classes"] > 0
+    conditional = model.condition is not None
     # This many always contain the pairs within classes, and usually those between classes.
     x, labels = test.take(8 * number + test.num_classes, test.num_classes > 0)
     if conditional:

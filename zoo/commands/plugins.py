@@ -51,7 +51,7 @@ def command(do_import):
     """
     from zoo import registry
     from zoo.progress import Bars
-    from zoo.registry.entry_points import plugins_disabled
+    from zoo.registry.entry_points import API_1_ADVICE, plugins_disabled
 
     models, problems = registry.models(), []
     with Bars() as progress:
@@ -72,6 +72,9 @@ def command(do_import):
         echo(message, err=True)
     for name in sorted({entry.name for typed, entry in models.items() if typed != entry.name}):
         echo(explain_clash(name, models), err=True)
+    for name, entry in models.items():
+        if entry.api == 1 and not entry.problem:
+            echo(f"{name} of {entry.package}: {API_1_ADVICE}", err=True)
     for problem in filter(None, problems):
         echo(problem, err=True)
     if count := sum(map(bool, problems)):

@@ -3,13 +3,21 @@
 import click
 
 from zoo.commands import _options
-from zoo.commands._pictures import in_batches, load_capable, picture_path, title, write_picture
+from zoo.commands._pictures import (
+    condition_key,
+    in_batches,
+    load_capable,
+    picture_path,
+    title,
+    write_picture,
+)
 
 COLUMNS = 16
 
 
 @click.command()
 @_options.test_images(COLUMNS, "Number of images.")
+@_options.picture
 def command(name, number, output, **source):
     """Plot test images and their reconstructions.
 
@@ -26,8 +34,8 @@ def command(name, number, output, **source):
 
     model = load_capable(name, "reconstruct", ["reconstruct"], "it does not reconstruct images")
     test = load_matching_data(model, **source)[2]
-    x, labels = test.take(number, model.card["num_classes"] > 0)
-    means = in_batches(lambda _, *part: model.reconstruct(*part), x, labels)
+    x, condition = test.take(number, model.condition is not None)
+    means = in_batches(lambda _, *part: model.reconstruct(*part), x, condition)
 
     columns = min(len(x), COLUMNS)
     blank = np.ones((-len(x) % columns, *test.shape), np.float32)
@@ -35,5 +43,5 @@ def command(name, number, output, **source):
     picture = np.stack(rows, axis=1).reshape(-1, *test.shape)
     what = f"{len(x)} reconstructions (means) by {title(model)}, of test images of {test.name}"
     legend = "each row of images is followed by the row of their reconstructions"
-    arrays = {"images": x, "reconstructions": means, "labels": labels}
+    arrays = {"images": x, "reconstructions": means, condition_key(model): condition}
     write_picture(output, what, picture, columns, legend, arrays)

@@ -1,6 +1,7 @@
 """`zoo sample NAME|DIR|RUN`: samples from a SavedModel."""
 
 import shlex
+from pathlib import Path
 
 import click
 
@@ -10,9 +11,11 @@ from zoo.commands._pictures import (
     BATCH_SIZE,
     PICTURES,
     check_suffix,
+    condition_key,
     draw_samples,
     load_saved_model,
-    sample_labels,
+    print_texts,
+    sample_conditions,
     save_arrays,
     title,
     unused_name,
@@ -20,8 +23,11 @@ from zoo.commands._pictures import (
 )
 from zoo.errors import InputError
 
-# Types of files that cannot be written. A name with any other suffix is a folder.
-_OTHER_FILES = (".bmp", ".csv", ".gif", ".json", ".npy", ".pdf", ".tif", ".tiff", ".txt", ".webp")
+# Types of files, of which few can be written. A name with any other suffix is a folder.
+_FILES = (
+    *(".bmp", ".csv", ".gif", ".jpeg", ".jpg", ".json", ".mp3", ".npy", ".npz", ".pdf", ".png"),
+    *(".tif", ".tiff", ".txt", ".wav", ".webp"),
+)
 
 
 @click.command()
@@ -38,60 +44,79 @@ _OTHER_FILES = (".bmp", ".csv", ".gif", ".json", ".npy", ".pdf", ".tif", ".tiff"
 @click.option(
     "--label", help="Number or name of the class to generate. Default: all classes in turn."
 )
-@_options.output(
-    "FILE.png|FILE.npz|DIR",
-    "A grid, the arrays, or one file per image. Default: samples.png, samples-2.png, …",
+@click.option(
+    "--condition",
+    metavar="PATH",
+    type=_options.PathType(path_type=Path),
+    help="An image, or a folder of images, for a model that is conditional on images.",
 )
-def command(name, num_samples, seed, first, label, output):
-    """Generate images with a SavedModel.
+@_options.output(
+    "FILE|DIR",
+    "A picture (.png, .jpg), text (.txt), sound (.wav), the arrays (.npz), or a folder with one"
+    " file per sample. Default: samples.png or samples.wav, or text on the terminal.",
+)
+def command(name, num_samples, seed, first, label, condition, output):
+    """Generate samples with a SavedModel.
 
     The argument is the name of a pretrained model, or the folder of a SavedModel or of a finished
-    run. A folder of images is written batch by batch. To continue one that was interrupted, use
+    run. A folder of samples is written batch by batch. To continue one that was interrupted, use
     --first.
 
     \b
     zoo sample runs/20260101-120000-vae-mnist_binary
     zoo sample runs/20260101-120000-vae-mnist_binary -n 16 -o digits.png
     """  # noqa: D301
-    output = output or unused_name("samples")
-    suffix = output.suffix.lower()
-    is_folder = output.is_dir() or suffix not in (*PICTURES, ".npz", *_OTHER_FILES)
-    if not is_folder:
-        check_suffix(output, *PICTURES, ".npz")
-    elif not first and output.is_dir() and any(output.iterdir()):
-        raise InputError(
-            f"-o must be a new or empty folder, unless --first is given. Received: {output}"
-        )
+    from zoo.exports import pretrained
+    from zoo.exports.cards import read_card
+
+    kind = read_card(pretrained.find(name)).get("spec", {}).get("kind", "image")
+    suffixes = {"image": PICTURES, "tokens": (".txt",), "audio": (".wav",)}[kind]
+    if output is None and kind != "tokens":
+        output = unused_name("samples", suffixes[0])
+    is_folder = False
+    if output is not None:
+        suffix = output.suffix.lower()
+        is_folder = output.is_dir() or suffix not in _FILES
+        if not is_folder:
+            check_suffix(output, *suffixes, ".npz")
+        elif not first and output.is_dir() and any(output.iterdir()):
+            raise InputError(
+                f"-o must be a new or empty folder, unless --first is given. Received: {output}"
+            )
     model = load_saved_model(name)
-    labels = sample_labels(model, num_samples, label, first)
+    conditions = sample_conditions(model, num_samples, label, first, condition)
     if is_folder:
-        _write_images(model, output, num_samples, seed, first, labels, name)
+        _write_files(model, output, num_samples, seed, first, conditions, name)
     else:
-        samples = draw_samples(model, num_samples, seed, labels, first)
+        samples = draw_samples(model, num_samples, seed, conditions, first)
+        if output is None:
+            print_texts(samples, model.spec, first)
+            return
         with writing_to(output):
             if suffix == ".npz":
-                arrays = {"images": samples} | ({} if labels is None else {"labels": labels})
-                save_arrays(output, **arrays)
+                name = "images" if kind == "image" else "samples"
+                arrays = {name: samples, condition_key(model): conditions}
+                save_arrays(output, **{k: v for k, v in arrays.items() if v is not None})
             else:
                 from zoo import render
 
-                classes = model.card["num_classes"] if label is None else 0
-                render.save_grid(output, samples, classes)
+                render.save(output, samples, model.spec, None if label else model.condition)
     echo(f"Wrote {num_samples} samples of {title(model)}, seed {seed}, to {output}")
 
 
-def _write_images(model, folder, num_samples, seed, first, labels, name):
+def _write_files(model, folder, num_samples, seed, first, conditions, name):
     """Writes a file per sample, batch by batch; one that cannot be written leaves no torn file."""
     from zoo import render
 
-    done = 0
+    suffix, done = render.SUFFIXES[model.spec.kind], 0
     try:
         for start in range(0, num_samples, BATCH_SIZE):
             count = min(BATCH_SIZE, num_samples - start)
-            part = None if labels is None else labels[start : start + count]
-            for image in draw_samples(model, count, seed, part, first + start):
-                with writing_to(folder / f"{first + done:06}.png"):
-                    render.save_images(folder, image[None], first + done)
+            part = None if conditions is None else conditions[start : start + count]
+            for example in draw_samples(model, count, seed, part, first + start):
+                path = folder / f"{first + done:06}{suffix}"
+                with writing_to(path):
+                    render.save_one(path, example, model.spec)
                 done += 1
     except (KeyboardInterrupt, InputError):
         if done:

@@ -6,7 +6,7 @@ import sys
 import click
 
 from zoo.commands._console import as_typed, echo
-from zoo.commands._options import PathType, complete_model
+from zoo.commands._options import PathType, complete_model, source
 from zoo.errors import InputError
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -14,9 +14,8 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 @click.command()
 @click.argument("name", required=False, shell_complete=complete_model)
-@click.option("--data", help="Name of a data set (zoo data), or path of a folder, .npz or .npy.")
-@click.option("--size", type=click.IntRange(1, 4096), help="Resize the images to SIZE x SIZE.")
-@click.option("--binarize", is_flag=True, default=None, help="Draw grey images as binary ones.")
+@click.option("--data", help="Name of a data set (zoo data), or path: zoo data --help.")
+@source
 @click.option(
     "--skip-damaged", is_flag=True, default=None, help="Leave out files that cannot be read."
 )
@@ -30,7 +29,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
     help="Passes over the training data. With --resume, the new total: a learning rate schedule is"
     " stretched, so the result is not that of one long run.",
 )
-@click.option("--batch-size", type=click.IntRange(1), help="Images per step.")
+@click.option("--batch-size", type=click.IntRange(1), help="Examples per step.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Default: 0.")
 @click.option(
     "--patience",
