@@ -58,7 +58,7 @@ def main():
 
 def ours(policy, x, steps):
     keras.config.set_dtype_policy(policy)
-    model = zoo.create("dcgan", shape=SHAPE, filters=FILTERS)
+    model = zoo.create("dcgan", spec=zoo.Spec(SHAPE), filters=FILTERS)
     model.compile()
     keras.config.set_dtype_policy("float32")
     return fitting(model, x, steps)
@@ -109,7 +109,7 @@ class KerasIO(keras.Model):
 
 
 def as_keras_io(x, steps):
-    model = zoo.create("dcgan", shape=SHAPE, filters=FILTERS)
+    model = zoo.create("dcgan", spec=zoo.Spec(SHAPE), filters=FILTERS)
     image = h = keras.Input(SHAPE)
     for kernel in model.discriminator.convolutions:
         h = keras.layers.Conv2D(kernel.kernel.shape[-1], 4, 2, "same")(h)
@@ -155,7 +155,7 @@ class TorchDiscriminator(nn.Module):
 
 
 def as_pytorch(x, steps):
-    model = zoo.create("dcgan", shape=SHAPE, filters=FILTERS)
+    model = zoo.create("dcgan", spec=zoo.Spec(SHAPE), filters=FILTERS)
     generator = TorchGenerator(model.latent_dim, *dcgan.pyramid(SHAPE, FILTERS, smallest=7))
     judge = model.discriminator
     discriminator = TorchDiscriminator(judge.convolutions, judge.head.kernel.shape[0])

@@ -51,7 +51,7 @@ def measure(name):
     from zoo.exports import export  # with TensorFlow and Keras
 
     done("import")
-    model = zoo.create(name, shape=(28, 28, 1))
+    model = zoo.create(name, spec=zoo.Spec((28, 28, 1), levels=2))
     done("build")
     model.compile(total_steps=6)
     training = zoo.load_dataset(model.recipe["data"]).train

@@ -55,7 +55,7 @@ def main():
     else:
         keras.utils.set_random_seed(0)
         keras.config.set_dtype_policy("mixed_bfloat16")
-        model = NSGAN(data.train.shape, num_classes=data.train.num_classes)
+        model = NSGAN(data.train.spec, data.train.condition)
         run = zoo.train(model, data, run=settings.run, epochs=settings.epochs, batch_size=64)
     extractor = features.load(data.test)
     found = [

@@ -40,7 +40,7 @@ def main():
             flush=True,
         )
     ours, theirs, rate = training(settings.rounds, settings.steps)
-    work = 3 * 2 * products(zoo.create("pixelcnn", shape=SHAPE)) * BATCH_SIZE
+    work = 3 * 2 * products(zoo.create("pixelcnn", spec=zoo.Spec(SHAPE, levels=2))) * BATCH_SIZE
     print(
         f"training: {BATCH_SIZE / ours:.0f} images/s, as keras.io {BATCH_SIZE / theirs:.0f}:",
         end="",
@@ -54,7 +54,7 @@ def main():
 
 def sampling(n, rounds, pixels=4):
     """Returns the seconds of cached and naive sampling of n images."""
-    model = zoo.create("pixelcnn", shape=SHAPE, block=1)
+    model = zoo.create("pixelcnn", spec=zoo.Spec(SHAPE, levels=2), block=1)
     label = tf.zeros([n, 0])
 
     @tf.function(autograph=False)
@@ -82,7 +82,9 @@ def sampling(n, rounds, pixels=4):
 def training(rounds, steps):
     """Returns seconds a step of ours and keras.io's, and a matrix product's operations a second."""
     keras.config.set_dtype_policy("mixed_bfloat16")
-    ours = zoo.create("pixelcnn", shape=SHAPE, filters=FILTERS, num_layers=LAYERS)
+    ours = zoo.create(
+        "pixelcnn", spec=zoo.Spec(SHAPE, levels=2), filters=FILTERS, num_layers=LAYERS
+    )
     ours.compile(total_steps=1000)
     keras.config.set_dtype_policy("float32")
     theirs = as_keras_io(*ours.raster.grid, ours.raster.num_parameters)

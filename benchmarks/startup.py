@@ -27,7 +27,7 @@ CASES = {
     "zoo.exports.cards.read_card": ["-c", READ_CARD],
 }
 MODULE = (
-    '"""Model {i}, as long as models are.\n\n{text}\n\nFamily: flow\n"""\n\nZOO_API = 1\n{code}'
+    '"""Model {i}, as long as models are.\n\n{text}\n\nFamily: flow\n"""\n\nZOO_API = 2\n{code}'
 )
 
 

@@ -113,7 +113,7 @@ def subset(name, n, folder):
 
 def create(name, split):
     keras.utils.set_random_seed(0)
-    return zoo.create(name, shape=split.shape, levels=split.levels)
+    return zoo.create(name, spec=split.spec)
 
 
 if __name__ == "__main__":
