@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.shell import here
 
 import zoo
 import zoo.datasets
@@ -61,6 +62,7 @@ def outputs(environment, tmp_path_factory):
     return folder / "zoo-mine", dict(zip(said[::2], said[1::2], strict=True))
 
 
+@pytest.mark.slow
 def test_every_command_of_the_page_does_what_it_says(outputs):
     folder, said = outputs
     assert re.search(r"^mine +autoregressive +zoo-mine", said["zoo list"], re.MULTILINE)
@@ -113,9 +115,16 @@ def test_the_wheel_works_in_a_fresh_environment(outputs, tmp_path):
     subprocess.run([sys.executable, "-P", "-m", "pytest", "-q", "tests"], **told)
 
 
-def test_every_snippet_is_of_the_package_that_the_page_makes(outputs):
-    folder, _ = outputs
-    files = [path.read_text() for path in folder.rglob("*.py")]
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    """The package that the first command of the page writes."""
+    folder = tmp_path_factory.mktemp("package")
+    assert here("new-plugin", "mine", cwd=folder).returncode == 0
+    return folder / "zoo-mine"
+
+
+def test_every_snippet_is_of_the_package_that_the_page_makes(package):
+    files = [path.read_text() for path in package.rglob("*.py")]
     assert len(blocks("python")) >= 4
     for snippet in blocks("python"):
         assert any(snippet in text for text in files), snippet
@@ -126,6 +135,5 @@ def test_every_file_that_the_page_names_is_there():
         assert (ROOT / "docs" / name).is_file(), name
 
 
-def test_the_model_is_short(outputs):
-    folder, _ = outputs
-    assert len((folder / "zoo_mine" / "model.py").read_text().splitlines()) < 60
+def test_the_model_is_short(package):
+    assert len((package / "zoo_mine" / "model.py").read_text().splitlines()) < 60
