@@ -51,6 +51,13 @@ def test_samples_are_given_the_test_images_or_those_of_a_path(place, tmp_path):
             np.testing.assert_array_equal(file["images"], model.sample(40, 3, expected))
 
 
+def test_a_model_of_two_domains_is_given_images_of_the_other(place, tmp_path):
+    here("sample", "./swap", "-n", 5, "-o", tmp_path / "x.npz", cwd=place)
+    given = zoo.load_dataset(place / "pairs").test.take(256, condition=True)[1]
+    with np.load(tmp_path / "x.npz") as file:
+        np.testing.assert_array_equal(file["condition"], given[:5])
+
+
 def test_what_cannot_be_a_condition_is_refused(place, tmp_path):
     sample = ["sample", "./shadow", "--condition"]
     assert_refused(here(*sample, tmp_path / "none.png", cwd=place), 2, "no such folder or file")

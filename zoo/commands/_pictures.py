@@ -181,7 +181,7 @@ def sample_conditions(model, n, label=None, first=0, path=None):
     from zoo.sampling import conditions_in_turn
 
     spec = model.condition
-    takes_images = spec is not None and spec.kind == "image"
+    takes_images = spec is not None and spec.kind in ("image", "domain")
     if path is not None and not takes_images:
         raise InputError(
             f"{model.name} is not conditional on images. Omit --condition. Received: {path}"

@@ -94,8 +94,8 @@ def command(name, num_samples, seed, first, label, condition, output):
             return
         with writing_to(output):
             if suffix == ".npz":
-                name = "images" if kind == "image" else "samples"
-                arrays = {name: samples, condition_key(model): conditions}
+                key = "images" if kind == "image" else "samples"
+                arrays = {key: samples, condition_key(model): conditions}
                 save_arrays(output, **{k: v for k, v in arrays.items() if v is not None})
             else:
                 from zoo import render
