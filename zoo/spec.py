@@ -115,6 +115,13 @@ class Spec:
         return KINDS[self.kind].noun
 
     @property
+    def stored_dtype(self) -> str:
+        """The dtype of examples as `store` returns them: "uint8", "uint16" or "float32"."""
+        if not self.levels:
+            return "float32"
+        return "uint8" if self.levels <= 256 else "uint16"
+
+    @property
     def low(self) -> float:
         """The lowest value."""
         return KINDS[self.kind].low
@@ -195,11 +202,9 @@ class Spec:
         """
         import numpy as np
 
-        if not self.levels:
-            return np.asarray(x, np.float32)
-        if self.dtype == "float32":
+        if self.levels and self.dtype == "float32":
             x = np.rint((np.asarray(x) - self.low) / (self.high - self.low) * (self.levels - 1))
-        return np.asarray(x).astype(np.uint8 if self.levels <= 256 else np.uint16)
+        return np.asarray(x).astype(self.stored_dtype)
 
     def off_grid(self, x):
         """Returns the largest distance of values from those of the spec, in levels.

@@ -221,13 +221,13 @@ def load(folder, grouped, spec, decode, before=(), after=(), size=None, binarize
       UnreadableError: if a file is damaged.
     """
     groups, class_names, layout = grouped
-    name, dtype = folder.resolve().name, np.uint8 if spec.levels <= 256 else np.uint16
+    name = folder.resolve().name
     counts = {split: len(files) for split, (files, _) in groups.items()}
 
     def examples(source, index):
         files, labels = groups[source]
         labels = None if labels is None else labels[index]
-        return FileExamples(files[index], decode, spec.shape, dtype), labels
+        return FileExamples(files[index], decode, spec.shape, spec.stored_dtype), labels
 
     def read(source, index):
         unread, labels = examples(source, index)
@@ -266,8 +266,8 @@ def read_each(files, read):
 def reasons(files, reason):
     """Returns {file: reason} of the files for which a function, called in threads, returns one."""
     with ThreadPoolExecutor() as pool:
-        found = zip(files, pool.map(reason, files), strict=True)
-        return {file: why for file, why in found if why}
+        pairs = zip(files, pool.map(reason, files), strict=True)
+        return {file: why for file, why in pairs if why}
 
 
 def leave_out(folder, files, kind, reasons):
