@@ -76,12 +76,12 @@ def score_samples(
             progress.advance(len(x))
         return np.concatenate(features), np.concatenate(logits)
 
-    known, known_logits = read(train.batches(batch_size, condition=conditional))
+    training, training_logits = read(train.batches(batch_size, condition=conditional))
     images, _ = read(split.batches(batch_size))
     chosen = np.arange(count) * len(train) // count  # evenly spaced: data may be sorted by class
     conditions = np.concatenate(conditions)[chosen] if conditional else None
     generated, logits = read(_drawn(model, count, conditions, seed, batch_size))
-    real, real_logits = known[chosen], known_logits[chosen]
+    real, real_logits = training[chosen], training_logits[chosen]
 
     on = {
         "extractor_sha256": extractor.sha256,
@@ -89,15 +89,16 @@ def score_samples(
         "seed": seed,
         "train_fingerprint": train.fingerprint,
     }
-    found = _compared(generated, logits, images, seed)
+    scores = _compared(generated, logits, images, seed)
     floor = _compared(real, real_logits, images, seed)
     if train.fingerprint == model.trained_on.get("fingerprint"):
-        for values, new in ((found, generated), (floor, images)):
-            values["authenticity"] = distances.authenticity(*distances.nearest(new, known), known)
+        for values, new in ((scores, generated), (floor, images)):
+            nearest = distances.nearest(new, training)
+            values["authenticity"] = distances.authenticity(*nearest, training)
     more = {"extractor": extractor.name}
     return [
-        score(metric, *found[metric], on, model, split, len(images), real=floor[metric], **more)
-        for metric in found
+        score(metric, *scores[metric], on, model, split, len(images), real=floor[metric], **more)
+        for metric in scores
     ]
 
 
@@ -131,11 +132,11 @@ def _check_levels(x, model):
 def _compared(samples, logits, images, seed):
     """Returns {metric: (value, standard error)} of features [n, d], logits, and features [m, d]."""
     sums = [distances.moments([features], seed) for features in (samples, images)]
-    found = {"frechet_distance": distances.frechet_distance(*sums)}
+    values = {"frechet_distance": distances.frechet_distance(*sums)}
     if min(len(samples), len(images)) > distances.KERNEL_SUBSET_SIZE:
-        found["kernel_distance"] = distances.kernel_distance(samples, images, seed)
+        values["kernel_distance"] = distances.kernel_distance(samples, images, seed)
     return {
-        **found,
+        **values,
         "classifier_score": distances.classifier_score(logits, seed),
         **distances.precision_recall_density_coverage(samples, images, seed),
         "diversity": distances.diversity(samples, images),

@@ -131,7 +131,7 @@ def load(name):
                 module = _import_file(Path(module_name))
             else:
                 module = importlib.import_module(module_name)
-            found = getattr(module, class_name, None)  # imports, if the module is lazy
+            cls = getattr(module, class_name, None)  # imports, if the module is lazy
     except KeyboardInterrupt:
         print(unusable(entry, "its import was interrupted."), file=sys.stderr)
         raise
@@ -139,12 +139,12 @@ def load(name):
         path = module_name if entry.package is None else str(module_file(module_name))
         raise unusable(entry, f"its import failed: {describe_error(error, path)}.") from error
 
-    if found is None:
+    if cls is None:
         raise unusable(entry, f"{module_name} has no {class_name}.")
-    if not (isinstance(found, type) and issubclass(found, GenerativeModel)):
-        problem = f"{class_name} must be a subclass of zoo.GenerativeModel. Received: {found!r}."
+    if not (isinstance(cls, type) and issubclass(cls, GenerativeModel)):
+        problem = f"{class_name} must be a subclass of zoo.GenerativeModel. Received: {cls!r}."
         raise unusable(entry, problem)
-    recipe = found.recipe
+    recipe = cls.recipe
     if not is_recipe(recipe, RECIPE):
         kinds = ", ".join(f"{key}={kind.__name__}" for key, kind in RECIPE.items())
         problem = f"{class_name}.recipe must be a dict({kinds}). Received: {recipe!r}."
@@ -152,14 +152,14 @@ def load(name):
     from zoo.registry import api1
 
     try:
-        is_old = api1.is_of_api_1(options.options(found))
+        is_old = api1.is_of_api_1(options.options(cls))
     except Exception as error:  # annotations are code of the plugin
         problem = (
             f"the annotations of {class_name}.__init__ are invalid: {describe_error(error, '')}."
         )
         raise unusable(entry, problem) from error
     try:
-        return api1.adapt(found) if is_old else found
+        return api1.adapt(cls) if is_old else cls
     except TypeError as error:
         raise unusable(entry, str(error)) from error
 
