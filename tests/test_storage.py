@@ -34,7 +34,7 @@ def test_what_was_committed_is_there_whole(tmp_path):
         assert (folder / name).read_bytes() == content
     record = storage.verify(folder)
     assert (record["step"], record["logs"]) == (3, {"loss": 0.5})
-    assert record["files"].keys() == FILES.keys()
+    assert record["files"].keys() == {*FILES, "manifest.json"}
     assert [p.name for p in folder.parent.iterdir()] == ["step-1"]
 
 
@@ -142,13 +142,13 @@ def test_the_first_good_one_is_used_and_bad_ones_before_it_are_moved_aside(tmp_p
     flip(tmp_path / "step-1" / "weights")
     flip(tmp_path / "step-3" / "weights")
     (tmp_path / "step-4" / "weights").unlink()
-    said = []
-    folder, record = storage.first_good(tmp_path, names[::-1], said.append)
+    messages = []
+    folder, record = storage.first_good(tmp_path, names[::-1], messages.append)
     assert (folder, record["step"]) == (tmp_path / "step-2", 2)
-    assert len(said) == 2
-    assert "step-4/weights is missing" in said[0]
-    assert "step-3/weights is damaged" in said[1]
-    assert f"Moved the folder to {tmp_path / '.damaged-step-3'}" in said[1]
+    assert len(messages) == 2
+    assert "step-4/weights is missing" in messages[0]
+    assert "step-3/weights is damaged" in messages[1]
+    assert f"Moved the folder to {tmp_path / '.damaged-step-3'}" in messages[1]
     assert (tmp_path / ".damaged-step-3" / "weights").exists()
     # One that was never looked at stays: who asks for it will hear of it.
     assert storage.sealed(tmp_path) == ["step-1", "step-2"]

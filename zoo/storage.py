@@ -1,7 +1,8 @@
 """Atomic, checksummed folders and JSON files.
 
 A folder is written aside under `.tmp-…`, sealed with a JSON file that holds the sha256 of every
-other file, flushed to the disk (files, folders), renamed into place, and the parent flushed.
+file, flushed to the disk (files, folders), renamed into place, and the parent flushed. The seal's
+own sha256 is that of its bytes without this sha256; older seals hold none.
 There is no pointer to the newest: the newest folder whose seal verifies is the valid one.
 """
 
@@ -24,12 +25,17 @@ __all__ = [
     "digest",
     "first_good",
     "literal_path",
+    "named",
     "prune",
     "remove",
     "remove_torn",
+    "replacing",
     "sealed",
+    "settle",
+    "supersede",
     "verify",
     "write_json",
+    "write_seal",
 ]
 
 MANIFEST = "manifest.json"
@@ -61,21 +67,23 @@ def commit(
         folder.parent.mkdir(parents=True)
         _flush(folder.parent.parent)
     aside = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")
-    remove(aside)
-    aside.mkdir()
-    try:
-        write(aside)
-        _write_json(aside / seal, {**record, "files": _sums(aside)})
-        for path in sorted(aside.rglob("*"), reverse=True):
-            _flush(path)
-        _flush(aside)
-        if folder.exists() and not (folder / seal).is_file():
-            _set_aside(folder)
-        aside.rename(folder)
-    except BaseException:
+    with named(folder):
         remove(aside)
-        raise
-    _flush(folder.parent)
+        aside.mkdir()
+        try:
+            write(aside)
+            (aside / seal).write_bytes(_sealing({**record, "files": _sums(aside)}, seal))
+            for path in sorted(aside.rglob("*"), reverse=True):
+                _flush(path)
+            _flush(aside)
+            if folder.exists() and not (folder / seal).is_file():
+                _set_aside(folder)
+            aside.rename(folder)
+        except BaseException:
+            with contextlib.suppress(OSError):  # the first error is the reason
+                remove(aside)
+            raise
+        _flush(folder.parent)
 
 
 def verify(folder: str | os.PathLike, seal: str = MANIFEST) -> dict:
@@ -86,12 +94,17 @@ def verify(folder: str | os.PathLike, seal: str = MANIFEST) -> dict:
     """
     folder = Path(folder)
     try:
-        record = json.loads((folder / seal).read_text())
+        content = (folder / seal).read_bytes()
+        record = json.loads(content.decode("utf-8"))
         files = dict(record["files"])
     except FileNotFoundError:
         raise ArtefactError(f"{folder} has no {seal}.") from None
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise ArtefactError(f"{folder / seal} is damaged: {error}.") from None
+    if seal in files and not _is_intact(content, str(files.pop(seal))):
+        raise ArtefactError(
+            f"{folder / seal} is damaged, or was changed: its sha256 is not the one that it holds."
+        )
     for name, expected in files.items():
         path = folder / name
         if not path.is_file():
@@ -108,12 +121,14 @@ def verify(folder: str | os.PathLike, seal: str = MANIFEST) -> dict:
 def digest(folder: str | os.PathLike, seal: str = MANIFEST) -> str:
     """Returns the sha256 in hex that identifies the files of a sealed folder.
 
-    It is that of what the program `sha256sum` prints for them, in the order of their names.
+    It is that of what the program `sha256sum` prints for them but for the seal, in the order of
+    their names.
 
     Raises:
       ArtefactError: as `verify`.
     """
-    lines = [f"{value}  {name}\n" for name, value in sorted(verify(folder, seal)["files"].items())]
+    files = sorted(verify(folder, seal)["files"].items())
+    lines = [f"{value}  {name}\n" for name, value in files if name != seal]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -197,6 +212,28 @@ def prune(parent: str | os.PathLike, keep: Collection[str]) -> None:
     remove_torn(parent)
 
 
+def supersede(folder: Path, fresh: Path) -> None:
+    """Puts a committed folder in the place of another one, which is deleted afterwards.
+
+    Killed in between, it leaves no `folder`, but the old one as `.replaced-…`: see `settle`.
+    """
+    old = _replaced(folder)
+    if folder.exists():
+        remove(old)
+        folder.rename(old)
+    fresh.rename(folder)
+    _flush(folder.parent)
+    remove(old)
+
+
+def settle(folder: Path) -> None:
+    """Puts back, or deletes, the old folder that a killed `supersede` left."""
+    old = _replaced(folder)
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+    remove(old)
+
+
 def remove_torn(parent: str | os.PathLike) -> None:
     """Deletes the incomplete folders and files that a killed process left in parent."""
     for torn in Path(parent).glob(".tmp-*"):
@@ -214,20 +251,66 @@ def remove(path: Path) -> None:
 
 def write_json(path: str | os.PathLike, value: object) -> None:
     """Writes a complete JSON file, or nothing, and flushes it to the disk."""
+    _write(path, _dump(value).encode())
+
+
+def write_seal(folder: str | os.PathLike, record: dict, seal: str = MANIFEST) -> None:
+    """Replaces the record in a sealed folder by another one, completely or not at all.
+
+    Args:
+      folder: path.
+      record: dict, as `verify` returns it, changed but for its "files".
+      seal: name of the JSON file that seals the folder.
+    """
+    _write(Path(folder) / seal, _sealing(record, seal))
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """Yields the path of a file to write, which takes the place of `path` when it is complete.
+
+    So do other files that are written beside it. If the scope fails, or writes nothing, all stays
+    as it was. What replaces a file is flushed to the disk first.
+    """
     path = Path(path)
-    aside = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    with named(path):
+        aside = Path(tempfile.mkdtemp(prefix=".tmp-", dir=path.parent))
+        try:
+            yield aside / path.name
+            for written in aside.iterdir():
+                if path.with_name(written.name).exists():
+                    _flush(written)
+                written.replace(path.with_name(written.name))
+        finally:
+            with contextlib.suppress(OSError):
+                remove(aside)
+
+
+@contextlib.contextmanager
+def named(path: str | os.PathLike) -> Iterator[None]:
+    """Adds a path to an OSError that names none, as that of a write."""
     try:
-        _write_json(aside, value)
-        _flush(aside)
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
         raise
+
+
+def _write(path, content):
+    path = Path(path)
+    with replacing(path) as aside:
+        aside.write_bytes(content)
+        _flush(aside)
     _flush(path.parent)
 
 
 def _is_pattern(path):
     return bool({"[", "]", "\\"} - {os.sep} & {*str(path)})
+
+
+def _replaced(folder):
+    return folder.with_name(f".replaced-{folder.name}")
 
 
 def _set_aside(folder):
@@ -247,11 +330,23 @@ def _sum(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write_json(path, value):
+def _sealing(record, seal):
+    """Returns the bytes of a seal, in which "files" lists the seal itself too."""
+    files = {name: value for name, value in record["files"].items() if name != seal}
+    text = _dump({**record, "files": {**files, seal: ""}})
+    own = hashlib.sha256(text.encode()).hexdigest()
+    return _dump({**record, "files": {**files, seal: own}}).encode()
+
+
+def _is_intact(content, expected):
+    """Returns whether the bytes of a seal have the sha256 that it holds of itself."""
+    return hashlib.sha256(content.replace(expected.encode(), b"")).hexdigest() == expected
+
+
+def _dump(value):
     text = json.dumps(value, indent=1, allow_nan=False)
     # One line per shape. Within a JSON string a line break is escaped, so no text matches.
-    text = re.sub(r"\[\n\s+(-?\d+(,\n\s+-?\d+)*)\n\s*\]", _on_one_line, text)
-    path.write_text(text + "\n", encoding="utf-8")
+    return re.sub(r"\[\n\s+(-?\d+(,\n\s+-?\d+)*)\n\s*\]", _on_one_line, text) + "\n"
 
 
 def _on_one_line(integers):
@@ -263,6 +358,7 @@ def _flush(path):
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with named(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
