@@ -1,4 +1,4 @@
-"""Progress: ignored by default, and shown on a terminal and in a notebook alone."""
+"""Progress is ignored by default and shown only on a terminal and in a notebook."""
 
 import io
 import sys
@@ -12,7 +12,7 @@ from zoo.progress import SILENT, Bars
 
 @pytest.fixture
 def console(monkeypatch):
-    """A function that makes `Bars` write to a terminal, a notebook or a file; returns the text."""
+    """Returns a function that shows `Bars` on a terminal, notebook or file and returns the text."""
     make = rich.console.Console
 
     def console(**settings):
@@ -31,7 +31,7 @@ def test_by_default_it_is_ignored(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_bars_are_shown_on_a_terminal_alone(console):
+def test_bars_are_shown_only_on_a_terminal(console):
     for settings in ({}, {"force_terminal": True}):
         file = console(**settings)
         with Bars() as progress:

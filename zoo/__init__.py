@@ -10,6 +10,7 @@
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` does the same
@@ -23,6 +24,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` do
         testing,
     )
     from zoo.datasets import Splits, load_dataset
+    from zoo.display import show
     from zoo.evaluation.comparison import compare
     from zoo.evaluation.evaluate import evaluate
     from zoo.evaluation.verification import verify
@@ -32,6 +34,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` do
     from zoo.registry import create, list_models
     from zoo.registry.options import Pretrained
     from zoo.runs.folder import Run
+    from zoo.runs.listing import list_runs
     from zoo.runs.restore import restore
     from zoo.runs.training import resume, train
     from zoo.spec import Spec
@@ -51,10 +54,12 @@ _HOME = {
     "evaluate": "zoo.evaluation.evaluate",
     "export": "zoo.exports.export",
     "list_models": "zoo.registry",
+    "list_runs": "zoo.runs.listing",
     "load": "zoo.exports.saved_model",
     "load_dataset": "zoo.datasets",
     "restore": "zoo.runs.restore",
     "resume": "zoo.runs.training",
+    "show": "zoo.display",
     "train": "zoo.runs.training",
     "verify": "zoo.evaluation.verification",
 }
@@ -69,6 +74,11 @@ _MODULES = (
 )
 
 __all__ = ["API_VERSION", *_HOME, *_MODULES]
+
+if "ipykernel" in sys.modules:  # a notebook shows what TensorFlow writes to stderr
+    from zoo.quiet import quiet_tensorflow
+
+    quiet_tensorflow()
 
 
 def __getattr__(name):
