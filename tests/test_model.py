@@ -70,14 +70,14 @@ def trained():
     return fitted(validation_data=(images(40),))
 
 
-def test_the_weights_are_the_average_of_those_that_the_gradient_moves(trained):
+def test_the_weights_are_the_average_of_the_raw_weights(trained):
     model, (moved, average, _), _ = trained
     assert np.abs(moved - average).max() > 0.1
     np.testing.assert_allclose(model.moved_weights[0], moved, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(model.table, average, rtol=1e-4, atol=1e-5)
 
 
-def test_training_measures_the_moved_weights_and_everything_else_the_average(trained):
+def test_training_uses_the_raw_weights_and_everything_else_the_average(trained):
     model, (_, average, loss), history = trained
     assert history["loss"][0] == pytest.approx(loss, rel=1e-5)
     x = images(40)
@@ -102,7 +102,7 @@ def test_the_same_under_xla():
     np.testing.assert_allclose(model.table, average, rtol=1e-4, atol=1e-5)
 
 
-def test_the_moved_weights_are_no_weights_of_the_model(trained):
+def test_raw_weights_are_not_weights_of_the_model(trained):
     model, *_ = trained
     assert [w.name for w in model.trainable_weights] == ["table"]
     assert len(model.get_weights()) == len(make(Pixels, SHAPE).get_weights())
@@ -118,7 +118,7 @@ def test_without_an_average_there_is_one_set_of_weights():
     np.testing.assert_array_equal(model.table, before + 1)
 
 
-def test_an_export_holds_the_average_alone(trained, tmp_path):
+def test_an_export_contains_only_the_average(trained, tmp_path):
     model, (_, average, _), _ = trained
     folder = zoo.export(model, tmp_path / "model")
     variables = tf.train.list_variables(str(folder / "variables" / "variables"))
@@ -128,7 +128,7 @@ def test_an_export_holds_the_average_alone(trained, tmp_path):
     assert -np.mean(log_prob) == pytest.approx(nats(average, x), rel=1e-5)
 
 
-def test_a_checkpoint_restores_the_moved_weights(trained, tmp_path):
+def test_a_checkpoint_restores_the_raw_weights(trained, tmp_path):
     model, *_ = trained
     path = checkpoints.trackable(model).write(str(tmp_path / "variables"))
     again = make(Averaged, SHAPE)
@@ -138,7 +138,7 @@ def test_a_checkpoint_restores_the_moved_weights(trained, tmp_path):
     np.testing.assert_array_equal(again.table, model.table)
 
 
-def test_an_option_that_a_recipe_cannot_hold_is_refused_by_name():
+def test_an_option_that_is_not_json_serializable_is_refused():
     message = "learning_rate must be JSON-serializable. Received: learning_rate=<ufunc"
     with pytest.raises(ValueError, match=message):
         make(Pixels, (8, 8, 1), learning_rate=np.tanh)
@@ -178,9 +178,9 @@ def test_an_optimizer_is_a_name_or_an_instance_or_that_of_the_model(cls):
     assert {type(optimizer) for optimizer in optimizers(model).values()} == {keras.optimizers.SGD}
     model.compile(optimizer=keras.optimizers.RMSprop(0.125), run_eagerly=True)
     assert model.run_eagerly
-    own = optimizers(model).values()
-    assert len({*map(id, own)}) == (1 if cls.has_one_objective() else 2)
-    for optimizer in own:
+    copies = optimizers(model).values()
+    assert len({*map(id, copies)}) == (1 if cls.has_one_objective() else 2)
+    for optimizer in copies:
         assert isinstance(optimizer, keras.optimizers.RMSprop)
         assert float(optimizer.learning_rate) == 0.125
     model.compile()
@@ -249,7 +249,7 @@ def test_a_loaded_model_continues_as_the_saved_one(cls, tmp_path):
 
 
 @saves
-def test_a_fresh_process_loads_a_file_once_the_class_is_imported(tmp_path):
+def test_a_new_process_loads_a_file_after_importing_the_class(tmp_path):
     model = create(VAE)
     model.compile("adam")
     model.save(tmp_path / "model.keras")
@@ -265,11 +265,11 @@ def test_a_fresh_process_loads_a_file_once_the_class_is_imported(tmp_path):
 
 
 @saves
-def test_weights_without_moved_ones_are_refused_where_there_is_an_average(tmp_path):
+def test_weights_without_raw_weights_are_refused_by_a_model_with_an_average(tmp_path):
     make(Averaged, SHAPE).save_weights(tmp_path / "plain.weights.h5")
     model = make(Averaged, SHAPE)
     model.compile()
-    with pytest.raises(ValueError, match="Load it first, then call compile"):
+    with pytest.raises(ValueError, match="Load it before compile"):
         model.load_weights(tmp_path / "plain.weights.h5")
 
 
@@ -322,7 +322,7 @@ def splits(tmp_path_factory):
 
 
 @pytest.mark.parametrize("num_classes", [0, 3])
-def test_fit_on_a_split_is_its_stream_and_goes_on_where_it_stopped(splits, num_classes):
+def test_fit_on_a_split_continues_its_stream(splits, num_classes):
     train, validation, _ = splits
     model, twin = (create(GAN, num_classes, levels=256) for _ in range(2))
     for each in (model, twin):
@@ -338,7 +338,7 @@ def test_fit_on_a_split_is_its_stream_and_goes_on_where_it_stopped(splits, num_c
         np.testing.assert_array_equal(value, again)
 
 
-def test_all_splits_are_those_to_train_on_and_to_validate_with(splits):
+def test_fit_on_splits_trains_and_validates(splits):
     every = type("Splits", (), dict(zip(("train", "validation", "test"), splits, strict=True)))()
     model = create(GAN, levels=256)
     model.compile()
@@ -350,7 +350,7 @@ def test_a_split_that_does_not_fit_is_refused(splits):
     model = create(GAN)
     model.compile()
     with pytest.raises(
-        InputError, match=r"and 2 levels\. Received: digits with .* 256 levels\. Add --binarize"
+        InputError, match=r"and 2 levels\. Received: digits with .* 256 levels\. Add binarize=True"
     ):
         model.fit(splits[0])
 
@@ -367,13 +367,13 @@ def test_a_split_that_does_not_fit_is_refused(splits):
             r"\(n, 8, 8, 1\).*float32 of shape \(40, 8, 8\).*Add the last axis",
         ),
         (2, lambda x: x[:, :7], r"Received: float32 of shape \(40, 7, 8, 1\)"),
-        (2, lambda x: 0.5 * x, r"0 or 1\. Received: a value 0\.5 levels off\. Binarize it"),
-        (256, lambda x: 255.0 * x, r"from 0 to 1\. Received: a value 6\.5e\+04 levels off"),
+        (2, lambda x: 0.5 * x, r"0 or 1\. Received: a value 0\.5 levels from .*\. Binarize it"),
+        (256, lambda x: 255.0 * x, r"from 0 to 1\. Received: a value 6\.5e\+04 levels from"),
     ],
     ids=["bytes", "grey bytes", "integers", "no channels", "size", "grey", "not scaled"],
 )
 @pytest.mark.parametrize("place", ["x", "validation_data"])
-def test_arrays_that_do_not_fit_are_refused_in_one_sentence(levels, change, message, place):
+def test_arrays_that_do_not_fit_are_refused_with_one_line(levels, change, message, place):
     model, (x, _) = create(GAN, levels=levels), examples()
     model.compile()
     with pytest.raises(InputError, match=message) as caught:
@@ -382,7 +382,7 @@ def test_arrays_that_do_not_fit_are_refused_in_one_sentence(levels, change, mess
     assert int(model.step) == 0
 
 
-def test_batches_off_the_grid_are_refused_in_one_sentence():
+def test_batches_off_the_grid_are_refused_with_one_line():
     model, (x, _) = create(VAE), examples()
     model.compile()
     data = tf.data.Dataset.from_tensor_slices(0.5 * x).batch(10)
@@ -398,9 +398,9 @@ def test_batches_off_the_grid_are_refused_in_one_sentence():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (None, "no labels. Give one for each example"),
+        (None, "no labels. Pass one label per example"),
         (np.eye(3)[np.arange(40) % 3], r"float64 of shape \(40, 3\)"),
-        (np.arange(40)[:, None] % 3, r"shape \(40, 1\)\. Drop the last axis"),
+        (np.arange(40)[:, None] % 3, r"shape \(40, 1\)\. Remove the last axis"),
         (np.arange(40) % 4, "values from 0 to 3"),
     ],
     ids=["none", "one-hot", "two axes", "too large"],
@@ -408,18 +408,18 @@ def test_batches_off_the_grid_are_refused_in_one_sentence():
 def test_labels_that_do_not_fit_are_refused(labels, message):
     model, (x, _) = create(GAN, num_classes=3), examples()
     model.compile()
-    with pytest.raises(InputError, match=f"integers of shape .* from 0 to 2.*{message}"):
+    with pytest.raises(InputError, match=f"integer labels of shape .* from 0 to 2.*{message}"):
         model.fit(x, labels, verbose=0)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64])
-def test_labels_are_of_any_integers(dtype):
+def test_labels_can_have_any_integer_dtype(dtype):
     model, (x, y) = create(GAN, num_classes=3), examples()
     model.compile()
     model.fit(x, y.astype(dtype), verbose=0)
 
 
-def test_a_live_model_takes_what_a_saved_model_takes_and_gives_the_same(tmp_path):
+def test_live_and_saved_models_have_equal_arguments_and_outputs(tmp_path):
     model, (x, y) = create(VAE, num_classes=3), examples(4)
     model.export(tmp_path / "model")
     loaded = zoo.load(tmp_path / "model")
@@ -442,7 +442,7 @@ def test_a_live_model_takes_what_a_saved_model_takes_and_gives_the_same(tmp_path
         np.testing.assert_allclose(live, saved, rtol=1e-4, atol=1e-5)
 
 
-def test_a_live_completion_takes_arrays():
+def test_complete_accepts_arrays():
     model, (x, _) = create(PixelCNN), examples(2)
     mask = np.zeros(x.shape, bool)
     mask[:, :4] = True
@@ -451,8 +451,8 @@ def test_a_live_completion_takes_arrays():
 
 
 @pytest.mark.parametrize("seed", [2**32, "1", [1, 2, 3], 0.5])
-def test_a_bad_seed_is_refused_by_a_live_model(seed):
-    with pytest.raises(InputError, match="Expected a seed"):
+def test_an_invalid_seed_is_refused(seed):
+    with pytest.raises(InputError, match="seed must be"):
         make(Pixels, SHAPE).sample(1, seed)
 
 
@@ -463,22 +463,22 @@ X = np.zeros((2, *SHAPE), np.float32)
     ("name", "arguments", "message"),
     [
         ("sample", (-1, 0, []), "num_samples must not be negative. Received: num_samples=-1"),
-        ("sample", (2.5, 0, [0, 1]), "Expected num_samples to be int32 of shape .*Received: 2.5"),
-        ("sample", (2, 0, [0, 1], 2**40), "Expected first to be int32"),
-        ("sample", (2, None, [0, 1]), "Expected a seed.*Received: None"),
+        ("sample", (2.5, 0, [0, 1]), "num_samples must be int32 of shape .*Received: 2.5"),
+        ("sample", (2, 0, [0, 1], 2**40), "first must be int32"),
+        ("sample", (2, None, [0, 1]), "seed must be.*Received: seed=None"),
         ("sample", (2, 0, [0, 1], -1), "first must not be negative. Received: first=-1"),
-        ("sample", (2, 0), "Received: no labels. Give one for each example"),
-        ("sample", (2, 0, 1), "Received: int. Give an array"),
-        ("sample", (2, 0, [0.5, 1]), "labels, integers .* from 0 to 1. Received: float64"),
+        ("sample", (2, 0), "Received: no labels. Pass one label per example"),
+        ("sample", (2, 0, 1), "Received: int. Pass an array"),
+        ("sample", (2, 0, [0.5, 1]), "integer labels .* from 0 to 1. Received: float64"),
         ("sample", (2, 0, [0, 2]), "Received: values from 0 to 2"),
-        ("sample", (2, 0, [0]), "equal numbers of examples. Received: .*2.*1"),
-        ("log_prob", (X[..., 0], 0, [0, 1]), "Expected x to be float32.*Received: shape"),
+        ("sample", (2, 0, [0]), "the same number of examples. Received: .*2.*1"),
+        ("log_prob", (X[..., 0], 0, [0, 1]), "x must be float32.*Received: shape"),
         ("log_prob", (X + 0.5, 0, [0, 1]), "Data must be one of 2 values from 0 to 1"),
-        ("log_prob", (X, 0, [0]), "equal numbers of examples"),
+        ("log_prob", (X, 0, [0]), "the same number of examples"),
     ],
 )
 @pytest.mark.parametrize("kind", ["live", "saved"])
-def test_bad_arguments_are_refused_in_one_sentence(pixels, kind, name, arguments, message):
+def test_invalid_arguments_are_refused_with_one_line(pixels, kind, name, arguments, message):
     with pytest.raises(InputError, match=message) as caught:
         getattr(pixels[kind], name)(*arguments)
     assert "\n" not in str(caught.value)
@@ -493,10 +493,10 @@ def pixels(tmp_path_factory):
 
 @pytest.mark.parametrize("data", [None, "mnist", [1, 2], np.zeros((4, *SHAPE), np.uint8)])
 @pytest.mark.parametrize("method", ["fit", "evaluate"])
-def test_what_is_no_data_is_refused_in_one_sentence(method, data):
+def test_names_are_refused_as_data(method, data):
     model = make(Pixels, SHAPE)
     model.compile()
-    with pytest.raises(InputError, match=r"Received: (none|'mnist'|list|uint8)") as caught:
+    with pytest.raises(InputError, match=r"Received: (None|x='mnist'|list|uint8)") as caught:
         getattr(model, method)(data, verbose=0)
     assert "\n" not in str(caught.value)
 
@@ -512,12 +512,12 @@ def test_evaluate_takes_arrays_and_splits(splits, labelled):
     assert arrays["generator_loss"] > 0
 
 
-def test_within_graphs_arguments_are_left_as_they_are():
-    seen = []
+def test_arguments_in_graphs_are_unchanged():
+    received = []
 
     class Watched(Pixels):
         def sample(self, num_samples, seed, condition=None, first=0):
-            seen.append((num_samples, seed, first))
+            received.append((num_samples, seed, first))
             return super().sample(num_samples, seed, condition, first)
 
     model = make(Watched, SHAPE)
@@ -530,7 +530,7 @@ def test_within_graphs_arguments_are_left_as_they_are():
 
     passed = []
     draw(arguments[0], arguments[1], arguments[3])
-    assert [*map(id, seen[0])] == [*map(id, passed[0])]
+    assert [*map(id, received[0])] == [*map(id, passed[0])]
 
 
 @pytest.mark.parametrize("fmt", ["tf_saved_model"])
@@ -538,14 +538,14 @@ def test_an_export_of_keras_is_a_saved_model_of_zoo(tmp_path, fmt):
     model = make(Duel, SHAPE)
     model.export(tmp_path / "model", format=fmt)
     signatures = tf.saved_model.load(tmp_path / "model").signatures
-    drawn = signatures["sample"](
+    samples = signatures["sample"](
         num_samples=tf.constant(3), seed=tf.constant([0, 5]), first=tf.constant(0)
     )
-    np.testing.assert_array_equal(drawn["output_0"], model.sample(3, seed=5))
+    np.testing.assert_array_equal(samples["output_0"], model.sample(3, seed=5))
     assert zoo.load(tmp_path / "model").card["can"] == ["sample"]
 
 
-def test_a_failed_check_of_a_parameter_ends_in_what_was_received():
+def test_errors_of_require_end_with_the_received_values():
     GenerativeModel.require(True, "a must be 1.", a=1)
     with pytest.raises(ValueError, match=r"^a must be below b\. Received: a='2', b=1$"):
         GenerativeModel.require(False, "a must be below b.", a="2", b=1)
@@ -565,6 +565,6 @@ def test_the_table_binds_calls_as_the_methods_do(name):
     assert endpoint.draws == (name in ("sample", "complete"))
 
 
-def test_the_table_is_what_a_model_can_do():
+def test_capabilities_are_the_endpoints_with_methods():
     assert tuple(ENDPOINTS) == CAPABILITIES
     assert Pixels.capabilities() == ("sample", "log_prob")

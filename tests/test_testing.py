@@ -1,4 +1,4 @@
-"""The conformance checks: whole models pass all, each broken one fails the one meant for it."""
+"""Valid models pass all conformance checks, and each broken model fails its check."""
 
 import re
 import warnings
@@ -239,7 +239,7 @@ class BlursOutside(Pixels):
 
 
 class ForgetsOnResume(Pixels):
-    """Keeps a state that is no weight, so that it is lost with the process."""
+    """Has a state that is not a weight and is therefore lost on resume."""
 
     def build(self, input_shape=None):
         self.hidden = [tf.Variable(0.0)]
@@ -261,54 +261,54 @@ class StatefulTraining(Pixels):
 
 class NeedsPython(Pixels):
     def sample(self, num_samples, seed, condition=None, first=0):
-        drawn = super().sample(num_samples, seed, condition, first)
-        shape = drawn.shape
-        drawn = tf.numpy_function(lambda x: x, [drawn], tf.float32)
-        return tf.ensure_shape(drawn, shape)
+        samples = super().sample(num_samples, seed, condition, first)
+        shape = samples.shape
+        samples = tf.numpy_function(lambda x: x, [samples], tf.float32)
+        return tf.ensure_shape(samples, shape)
 
 
 BROKEN = {
     NoRecipe: ("contract", "recipe['data'] must be a str"),
     Unbuilt: ("contract", "must end in self.build()"),
-    Weightless: ("contract", "no weights to train"),
-    CannotSample: ("contract", "has a method `sample`"),
-    Aimless: ("contract", "has a method `compute_loss`, or"),
+    Weightless: ("contract", "must have trainable weights"),
+    CannotSample: ("contract", "must have a method `sample`"),
+    Aimless: ("contract", "must have a method `compute_loss`, or"),
     WithoutOptimizer: (
         "contract",
-        "has a method `compile(optimizer=None, total_steps=None, **kwargs)`",
+        "must have a method `compile(optimizer=None, total_steps=None, **kwargs)`",
     ),
-    TakesTheNameOfAnArgument: ("contract", "epochs are arguments of zoo.train"),
+    TakesTheNameOfAnArgument: ("contract", "rename the options epochs"),
     ScoresInWords: ("contract", "log_prob_kind must be one of"),
-    DecodesAlone: ("contract", "decode needs encode"),
-    LosesItsConfig: ("config_round_trip", "have other shapes"),
-    SharesAnInitializer: ("initial_weights_follow_the_seed", "gave the same weights"),
-    DeadWeight: ("every_weight_moves", "did not move"),
+    DecodesAlone: ("contract", "decode requires encode"),
+    LosesItsConfig: ("config_round_trip", "the shapes of the weights differ"),
+    SharesAnInitializer: ("initial_weights_follow_the_seed", "are equal after different"),
+    DeadWeight: ("every_weight_moves", "did not change"),
     ForgetsTheStep: ("step_is_counted", "model.step is 0"),
-    ClimbsTheLoss: ("loss_falls", "the loss rose"),
-    PrefersNoise: ("log_prob_prefers_data", "of noise"),
-    SamplesFleeTheData: ("samples_approach_data", "first two moments"),
+    ClimbsTheLoss: ("loss_falls", "the loss increased"),
+    PrefersNoise: ("log_prob_prefers_data", "for noise"),
+    SamplesFleeTheData: ("samples_approach_data", "distance between the moments"),
     NotFinite: ("finite", "loss is not finite"),
-    GreySamples: ("samples_are_like_data", "off the grid"),
-    IgnoresTheSeed: ("same_seed_same_sample", "another seed gave the same sample"),
-    StatefulSamples: ("same_seed_same_sample", "the same seed gave another sample"),
-    SamplesByBatch: ("sample_is_independent_of_batch", "in a batch of another size"),
+    GreySamples: ("samples_are_like_data", "levels from the values of the spec"),
+    IgnoresTheSeed: ("same_seed_same_sample", "different seeds gave equal samples"),
+    StatefulSamples: ("same_seed_same_sample", "equal seeds gave different samples"),
+    SamplesByBatch: ("sample_is_independent_of_batch", "depends on the batch size"),
     IgnoresLabels: ("condition", "sample(condition=[0, 0, …]) must raise"),
     ScoresAnyLabel: ("condition", "log_prob(condition=[0, 0, …]) must raise"),
-    DropsLabels: ("condition_matters", "gave the same samples"),
-    SamplesOneLabel: ("condition_matters", "gave the same samples"),
-    ScoresOneLabel: ("condition_matters", "under its own conditions"),
+    DropsLabels: ("condition_matters", "different conditions gave equal samples"),
+    SamplesOneLabel: ("condition_matters", "different conditions gave equal samples"),
+    ScoresOneLabel: ("condition_matters", "with the true conditions"),
     TracesEveryStep: ("short_batch_and_traces", "traced train_step"),
     ChoosesTheOptimizer: ("plain_keras", "compile(optimizer=…) did not use the optimizer"),
     CompilesByStepsAlone: ("plain_keras", "compile(optimizer=…) raised TypeError"),
-    TakesBytes: ("plain_keras", "fit took uint8"),
+    TakesBytes: ("plain_keras", "fit accepted uint8"),
     WarnsInFit: ("plain_keras", "UserWarning: a habit"),
     SavesNoStep: ("keras_file", "step differs after load_model"),
     OrderInTheBatch: ("log_prob", "depends on the order"),
     NoisyExactLogProb: ("log_prob", "depends on the seed"),
     SurerThanSure: ("log_prob", "a probability above 1"),
     StatefulLogProb: ("log_prob", "not repeatable"),
-    TakesGrey: ("off_grid_data_is_refused", "log_prob took data"),
-    BlursOutside: ("latents", "left [0, 1]"),
+    TakesGrey: ("off_grid_data_is_refused", "log_prob accepted values"),
+    BlursOutside: ("latents", "outside of [0, 1]"),
     ForgetsOnResume: ("resume_is_bit_equal", "differs after a resume"),
     StatefulTraining: ("resume_is_bit_equal", "differs after a resume"),
     NeedsPython: ("export_runs_without_zoo", "The export failed verification and was discarded"),
@@ -329,45 +329,45 @@ def test_every_check_catches_a_broken_model():
     assert {check for check, _ in BROKEN.values()} == {*CHECKS}
 
 
-def test_what_is_no_model_fails():
+def test_other_classes_are_refused():
     with pytest.raises(ConformanceError, match="Expected a subclass of zoo"):
         zoo.testing.conformance(keras.Model)
 
 
-def test_a_model_that_takes_no_data_fails():
-    class Nothing(GenerativeModel):
+def test_a_model_that_supports_no_data_fails():
+    class Empty(GenerativeModel):
         def __init__(self, spec: Spec):
             raise ValueError("nothing is good enough")
 
-    with pytest.raises(ConformanceError, match="takes none"):
-        subjects(Nothing)
+    with pytest.raises(ConformanceError, match="supports none of the kinds"):
+        subjects(Empty)
 
 
-def test_kinds_and_checks_apply_by_what_the_model_can_do():
-    found = {subject.kind: subject for subject in subjects(Pixels) if not subject.refusal}
-    assert [*found] == ["binary", "conditional"]
-    assert "log_prob" in found["binary"].checks()
-    assert "latents" not in found["binary"].checks()
-    assert "samples_approach_data" not in found["binary"].checks()
-    assert "condition_matters" not in found["binary"].checks()
-    assert "resume_is_bit_equal" not in found["binary"].checks()
-    assert "resume_is_bit_equal" in found["conditional"].checks()
+def test_kinds_and_checks_depend_on_the_model():
+    actual = {subject.kind: subject for subject in subjects(Pixels) if not subject.refusal}
+    assert [*actual] == ["binary", "conditional"]
+    assert "log_prob" in actual["binary"].checks()
+    assert "latents" not in actual["binary"].checks()
+    assert "samples_approach_data" not in actual["binary"].checks()
+    assert "condition_matters" not in actual["binary"].checks()
+    assert "resume_is_bit_equal" not in actual["binary"].checks()
+    assert "resume_is_bit_equal" in actual["conditional"].checks()
     assert [subject.kind for subject in subjects(Duel) if not subject.refusal] == ["binary"]
     assert "loss_falls" not in subjects(Duel)[0].checks()
 
 
-def test_known_failures_are_strict_and_named_as_tests_are():
-    known = {"binary-loss_falls": "it climbs"}
+def test_known_failures_are_strict():
+    failures = {"binary-loss_falls": "it climbs"}
     failing = {
-        test: m.kwargs for test, (m,) in marks(ClimbsTheLoss, known).items() if m.name == "xfail"
+        test: m.kwargs for test, (m,) in marks(ClimbsTheLoss, failures).items() if m.name == "xfail"
     }
     assert failing == {"binary-loss_falls": {"reason": "it climbs", "strict": True}}
-    with pytest.raises(ConformanceError, match="no checks of the names binary-los_falls"):
+    with pytest.raises(ConformanceError, match="no checks with the names binary-los_falls"):
         zoo.testing.conformance(Duel, known_failures={"binary-los_falls": "a slip"})
     assert "binary-finite" in marks(Duel, {"binary-finite": ""})
 
 
-def test_what_a_model_refuses_is_skipped_with_its_reason():
+def test_unsupported_kinds_are_skipped_with_the_reason():
     skipped = marks(Duel)
     others = {*KINDS} - {"binary"}
     assert {*skipped} == others
@@ -376,11 +376,11 @@ def test_what_a_model_refuses_is_skipped_with_its_reason():
 
 
 def marks(cls, known_failures=None):
-    """The marks of the tests of a model that have any: a dict from the test's id."""
+    """Returns {test id: marks} of the tests of a model that have marks."""
     (parametrized,) = zoo.testing.conformance(cls, known_failures).pytestmark
     return {case.id: case.marks for case in parametrized.args[1] if case.marks}
 
 
-def test_what_comes_from_the_data_is_no_option():
-    with pytest.raises(ConformanceError, match="spec come from the data"):
+def test_options_from_the_data_are_refused():
+    with pytest.raises(ConformanceError, match="spec: set by the data"):
         zoo.testing.conformance(Pixels, spec=Spec((8, 8, 1)))

@@ -1,4 +1,4 @@
-"""The contract of a generative model: a `keras.Model` that can also `sample`."""
+"""Defines the contract of a generative model, a `keras.Model` that can also `sample`."""
 
 import contextlib
 import dataclasses
@@ -30,12 +30,12 @@ __all__ = [
 
 @dataclasses.dataclass(frozen=True)
 class Endpoint:
-    """A method that a model may have. Each becomes a signature of the SavedModel.
+    """A method that a model may have. Each method becomes a signature of the SavedModel.
 
     Args:
       arguments: names of the arguments, in order.
-      output: what it returns: "x", examples drawn at random; "mean", the mean of x; "z", latents;
-        or "log_prob".
+      output: kind of the output: "x" (random examples), "mean" (the mean of x), "z" (latents) or
+        "log_prob".
     """
 
     arguments: tuple[str, ...]
@@ -43,20 +43,20 @@ class Endpoint:
 
     @property
     def draws(self):
-        """Whether the output is rounded random data, in which a last bit can flip a value."""
+        """Whether the output is rounded random data, which rounding errors can change."""
         return self.output == "x"
 
-    def bind(self, *values, **named):
-        """Returns {argument: value} of a call, in order, with the defaults of what is missing.
+    def bind(self, *args, **kwargs):
+        """Returns {argument: value} of a call, in order, including defaults.
 
         Raises:
           TypeError: if an argument is missing, unknown or given twice.
         """
         parameters = [
-            inspect.Parameter(name, _BY_NAME_OR_PLACE, default=_DEFAULTS.get(name, _REQUIRED))
+            inspect.Parameter(name, _BY_NAME_OR_POSITION, default=_DEFAULTS.get(name, _REQUIRED))
             for name in self.arguments
         ]
-        bound = inspect.Signature(parameters).bind(*values, **named)
+        bound = inspect.Signature(parameters).bind(*args, **kwargs)
         bound.apply_defaults()
         return dict(bound.arguments)
 
@@ -65,8 +65,8 @@ class Endpoint:
 
         Args:
           spec: Spec of the examples.
-          condition: Spec of what the model is conditional on, or None: there is no such argument.
-          latents: tf.TensorSpec of z, where z is an argument.
+          condition: Spec of the condition, or None for an unconditional model.
+          latents: tf.TensorSpec of z, required if z is an argument.
         """
         specs = {
             "num_samples": tf.TensorSpec([], tf.int32, "num_samples"),
@@ -80,24 +80,24 @@ class Endpoint:
         return {name: specs[name] for name in self.arguments if specs[name] is not None}
 
     def check(self, values, owner, spec, condition=None, latents=None):
-        """Returns {argument: tensor} of a call outside of graphs.
+        """Checks the arguments of a call outside of graphs. Returns {argument: tensor}.
 
         Args:
-          values: dict, as of `bind`; numbers, arrays or tensors. A seed may be one int.
+          values: dict, as returned by `bind`, of numbers, arrays or tensors. A seed may be an int.
           owner: name of the model, for messages.
-          spec: as of `specs`.
-          condition: as of `specs`.
-          latents: as of `specs`; None takes z of any shape.
+          spec: as `specs`.
+          condition: as `specs`.
+          latents: as `specs`. None accepts z of any shape.
 
         Raises:
-          InputError: if a value has another type or shape, a number is negative, or the arguments
-            are of different numbers of examples.
+          InputError: if a value has a wrong type or shape, a number is negative, or the arguments
+            have different numbers of examples.
         """
-        values, given = dict(values), values.get("condition")
-        if condition is None and given is not None:
+        values, given_condition = dict(values), values.get("condition")
+        if condition is None and given_condition is not None:
             raise InputError(
-                f"{owner} is not conditional, so takes no condition. Received:"
-                f" condition={reprlib.repr(given)}"
+                f"{owner} is not conditional. Omit the condition. Received:"
+                f" condition={reprlib.repr(given_condition)}"
             )
         if "seed" in values:
             values["seed"] = as_seed(values["seed"])
@@ -105,7 +105,7 @@ class Endpoint:
         counts, tensors = {}, {}
         for name, tensor_spec in specs.items():
             if name == "condition":
-                tensors[name] = _as_condition(given, condition, owner)
+                tensors[name] = _as_condition(given_condition, condition, owner)
             else:
                 tensors[name] = _as_tensor(values[name], tensor_spec)
             if name in ("num_samples", "x", "mask", "z", "condition"):
@@ -114,12 +114,14 @@ class Endpoint:
             if name in tensors and tensors[name] < 0:
                 raise InputError(f"{name} must not be negative. Received: {name}={values[name]}")
         if len({*counts.values()}) > 1:
-            raise InputError(f"Expected equal numbers of examples. Received: {counts}")
+            raise InputError(
+                f"All arguments must have the same number of examples. Received: {counts}"
+            )
         return tensors
 
 
 def _as_tensor(value, spec):
-    """Makes a tensor of an argument; it must be of the dtype and shape of its spec."""
+    """Converts an argument to a tensor with the dtype and shape of its tf.TensorSpec."""
     with contextlib.suppress(ValueError, TypeError, OverflowError):
         if spec.shape.rank == 0:
             return tf.constant(np.int32(operator.index(value)))  # raises OverflowError
@@ -132,12 +134,12 @@ def _as_tensor(value, spec):
     is_array = getattr(value, "shape", ()) != ()
     received = f"shape {tuple(value.shape)}" if is_array else reprlib.repr(value)
     raise InputError(
-        f"Expected {spec.name} to be {spec.dtype.name} of shape {spec.shape}. Received: {received}"
+        f"{spec.name} must be {spec.dtype.name} of shape {spec.shape}. Received: {received}"
     )
 
 
 def _as_condition(value, spec, owner):
-    """Makes a tensor of a condition, whose values must be those of its spec."""
+    """Converts a condition to a tensor, and checks its values."""
     if not hasattr(value, "shape") and isinstance(value, list | tuple):
         value = np.asarray(value)
     if hasattr(value, "shape") and value.shape == (0,):
@@ -146,7 +148,8 @@ def _as_condition(value, spec, owner):
     return spec.cast(value)
 
 
-_BY_NAME_OR_PLACE, _REQUIRED = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
+_BY_NAME_OR_POSITION = inspect.Parameter.POSITIONAL_OR_KEYWORD
+_REQUIRED = inspect.Parameter.empty
 _DEFAULTS = {"condition": None, "first": 0}
 
 ENDPOINTS = {
@@ -157,61 +160,62 @@ ENDPOINTS = {
     "reconstruct": Endpoint(("x", "condition"), "mean"),
     "complete": Endpoint(("x", "mask", "seed", "condition", "first"), "x"),
 }
-"""The one table of what a model can do: a model can do what it has a method for."""
+"""All endpoints. A model supports an endpoint if it has a method of this name."""
 
 CAPABILITIES = tuple(ENDPOINTS)
 
 LIKELIHOODS = ("exact", "importance_weight", "lower_bound")
-"""What `log_prob` may be: log p(x), one log p(x, z) / q(z | x), or a bound below log p(x)."""
+"""Kinds of `log_prob`: log p(x), a sample of log p(x, z) / q(z | x), or a bound below log p(x)."""
 
-_DATA, _LABELS = "Data must be", "Labels must be"  # start the messages of checks in graphs
+_DATA, _LABELS = "Data must be", "Labels must be"  # first words of assertion messages in graphs
 
 RECIPE = {"data": str, "epochs": int, "batch_size": int}
-"""What a recipe may say."""
+"""Keys and types of a recipe."""
 
 
 class GenerativeModel(keras.Model):
-    """A Keras model of data x, trained by `fit`, that draws new data by `sample`.
+    """A Keras model of data x that is trained by `fit` and generates data by `sample`.
 
     A subclass has
 
-    * a constructor of annotated, JSON-serializable values, all but `spec` with defaults: `spec`
-      and, if it can be conditional, `condition` come from the data, the rest are hyperparameters
-      that the class docstring documents under `Args:`. It calls `super().__init__` with the first
-      two, builds its networks (with `keras.Input`), and ends in `self.build()`;
-    * `kinds` and `condition_kinds`, the kinds of data that it is for, if not images and labels;
+    * a constructor with annotated, JSON-serializable arguments. `spec` and, for a model that can be
+      conditional, `condition` come from the data. The others are hyperparameters with defaults,
+      documented under `Args:` in the class docstring. The constructor calls `super().__init__` with
+      the first two, builds the networks (with `keras.Input`), and ends with `self.build()`;
+    * `kinds` and `condition_kinds`, the supported kinds of data. Default: images and labels;
     * `recipe`, the defaults of `zoo train`: dict(data=name, epochs=int, batch_size=int);
-    * `compile(optimizer=None, total_steps=None, **kwargs)`, which calls
-      `super().compile(optimizer or its own, **kwargs)`;
-    * `compute_loss(x, condition, seed, first, training=False)`, a mean over the batch, or its own
+    * `compile(optimizer=None, total_steps=None, **kwargs)`, which calls `super().compile` with the
+      optimizer or a default, and with kwargs;
+    * `compute_loss(x, condition, seed, first, training=False)`, a mean over the batch; or its own
       `train_step` and `test_step`;
-    * those methods of `ENDPOINTS` that it supports, and with `log_prob` the class attribute
+    * the methods of `ENDPOINTS` that it supports. `log_prob` also requires the class attribute
       `log_prob_kind`, one of `LIKELIHOODS`.
 
-    The methods are, with seed int32 [2]; first int32 [], the index of the first example; x and
-    the output as `spec`, and condition as its Spec, or None where unconditional::
+    The methods are listed below. seed is int32 [2], and first, int32 [], is the index of the first
+    example. x and outputs match `spec`. condition matches its Spec, or is None if unconditional::
 
         sample(num_samples, seed, condition=None, first=0)   x, [num_samples, *shape]
         log_prob(x, seed, condition=None, first=0)           nats, [n]
         encode(x, condition=None)                            z, [n, …], without noise
         decode(z, condition=None)                            the mean of x, [n, *shape]
         reconstruct(x, condition=None)                       the mean of x, [n, *shape]
-        complete(x, mask, seed, condition=None, first=0)     x, drawn where mask is 0
+        complete(x, mask, seed, condition=None, first=0)     x, sampled where mask is 0
 
-    Example k depends on (seed, first + k) alone, never on the batch: noise comes from `zoo.random`.
-    Outside graphs the methods also take Python numbers and NumPy arrays, and one int as seed.
+    Example k depends only on (seed, first + k) and never on the batch, because noise comes from
+    `zoo.random`. Outside graphs, the methods also accept Python numbers, NumPy arrays, and an int
+    as seed.
 
-    Everything of `keras.Model` works: `fit` on NumPy arrays, callbacks, `summary`, `save`,
-    `export`. `keras.models.load_model` finds a class whose module has been imported.
+    All features of `keras.Model` work, such as `fit` on NumPy arrays, callbacks, `summary`, `save`
+    and `export`. `keras.models.load_model` requires that the module of the class is imported.
 
     Args:
       spec: Spec of one example.
-      condition: Spec of what the model is conditional on, such as a label; None is unconditional.
+      condition: Spec of the condition, such as a label, or None for an unconditional model.
 
     Attributes:
-      shape: tuple of int, as of the spec.
-      levels: int, as of the spec.
-      num_classes: int; number of labels that the model is conditional on, or 0.
+      shape: tuple of int; `spec.shape`.
+      levels: int; `spec.levels`.
+      num_classes: int; number of classes if the condition is a label, else 0.
 
     Raises:
       ValueError: if an argument is invalid.
@@ -225,7 +229,7 @@ class GenerativeModel(keras.Model):
     moved_weights = ()
 
     def __new__(cls, *args, **kwargs):
-        # keras.Model drops the arguments before Keras can record them for `get_config`.
+        # Recorded here for `get_config`, because keras.Model drops the arguments.
         model = super().__new__(cls)
         bound = inspect.signature(cls).bind(*args, **kwargs)
         bound.apply_defaults()
@@ -236,11 +240,18 @@ class GenerativeModel(keras.Model):
         super().__init_subclass__(**kwargs)
         keras.saving.register_keras_serializable(cls.__module__)(cls)
         for name in {*ENDPOINTS} & {*vars(cls)}:
-            method = getattr(cls, name)  # None takes the method of a base away
+            method = getattr(cls, name)  # None removes the method of a base class
             if callable(method) and "labels" not in inspect.signature(method).parameters:  # API 1
                 setattr(cls, name, _checked(name, method))
         if "compile" in vars(cls):
             cls.compile = _recorded(cls.compile)
+
+    def __repr__(self):
+        if not self.built:
+            return super().__repr__()
+        given = f", given {self.condition}" if self.condition else ""
+        count = sum(weight.shape.num_elements() for weight in self.trainable_weights)
+        return f"<{type(self).__name__} of {self.spec}{given}: {count:,} trainable parameters>"
 
     def __init__(self, spec, condition=None):
         super().__init__()
@@ -250,15 +261,18 @@ class GenerativeModel(keras.Model):
             except (TypeError, ValueError):
                 self.require(False, f"{name} must be JSON-serializable.", **{name: value})
         example = "zoo.Spec((28, 28, 1), levels=2)"
-        self.require(isinstance(spec, Spec), f"spec must be a Spec, as {example}.", spec=spec)
+        self.require(
+            isinstance(spec, Spec), f"spec must be a Spec, for example {example}.", spec=spec
+        )
         self.require(
             spec.kind in self.kinds,
-            f"{type(self).__name__} is for data of kind {' or '.join(self.kinds)}.",
+            f"{type(self).__name__} requires data of kind {' or '.join(self.kinds)}.",
             spec=spec,
         )
         self.require(
             condition is None or condition.kind in self.condition_kinds,
-            f"{type(self).__name__} takes a condition of kind {' or '.join(self.condition_kinds)}.",
+            f"The condition of {type(self).__name__} must be of kind"
+            f" {' or '.join(self.condition_kinds)}.",
             condition=condition,
         )
         self.spec, self.condition = spec, condition
@@ -276,24 +290,36 @@ class GenerativeModel(keras.Model):
         )
 
     def build(self, input_shape=None):
-        """Marks the model built, which its constructor made it: the last line of a constructor."""
+        """Marks the model as built. The last line of a constructor calls it."""
 
     @classmethod
     def capabilities(cls):
-        """Returns the names out of `CAPABILITIES` that the model has a method for."""
+        """Returns the names in `CAPABILITIES` for which the model has a method, a tuple of str."""
         return tuple(name for name in CAPABILITIES if callable(getattr(cls, name, None)))
 
     @classmethod
     def has_one_objective(cls):
-        """Whether the model is trained by `compute_loss`, not by a `train_step` of its own."""
+        """Returns whether the model is trained by `compute_loss` and not its own `train_step`."""
         return cls.compute_loss is not keras.Model.compute_loss
 
     # A subclass may override these.
 
     @property
     def averaged_variables(self):
-        """The weights that have a moving average, where `compile` asks for one."""
+        """The weights of the moving average that `compile` can enable."""
         return self.trainable_variables
+
+    @property
+    def latent_shape(self):
+        """The shape of the latents of one example, which `encode` returns and `decode` takes.
+
+        A model that has `decode` but no `encode` overrides it.
+        """
+
+        def lowest(spec):
+            return spec and spec.cast(tf.fill([1, *spec.shape], spec.low))
+
+        return tuple(self.encode(lowest(self.spec), lowest(self.condition)).shape[1:])
 
     def diagnose(self, log):
         """Returns a reason to stop training, or None.
@@ -306,30 +332,30 @@ class GenerativeModel(keras.Model):
     # A subclass calls these.
 
     def compile(self, optimizer=None, average=None, **kwargs):
-        """Compiles for `compute_loss` with an optimizer, or without for an own `train_step`.
+        """Compiles the model.
 
         Args:
-          optimizer: keras.Optimizer, its name, or None.
-          average: None, or the decay of a moving average of the weights, in [0, 1). The weights of
-            the model are then the average; those that the gradient moves are training state, which
-            `training_weights` puts in place.
-          **kwargs: as of keras.Model.
+          optimizer: keras.Optimizer or its name for `compute_loss`. None for an own `train_step`.
+          average: decay of an exponential moving average (EMA) of the weights, in [0, 1), or None.
+            With an EMA, the weights of the model are the average. The raw weights, which the
+            optimizer updates, are training state; `training_weights` swaps them in.
+          **kwargs: as `keras.Model.compile`.
         """
         super().compile(optimizer=optimizer, **kwargs)
         if optimizer is not None:
-            # Keras loads the state of an optimizer only if it is built, and else merely warns.
+            # Keras loads the state of an optimizer only if it is built. Otherwise, it only warns.
             self.optimizer.build(self.trainable_variables)
         self.average, averaged = average, [] if average is None else self.averaged_variables
-        # Not Keras's: these are neither weights of the model nor exported.
+        # Plain variables, so that they are neither weights of the model nor exported.
         self.moved_weights = [tf.Variable(weight.value) for weight in averaged]
 
     @contextlib.contextmanager
     def training_weights(self):
-        """Replaces the averaged weights by those that the gradient moves, for one step.
+        """Returns a scope that swaps in the raw weights for one training step.
 
-        An own `train_step` does its work within it. Without an average it does nothing. The average
-        is short at first, because the weights move far in the first steps: its decay is
-        min(average, (1 + step) / (10 + step)).
+        An own `train_step` updates the weights inside this scope. Without a moving average, it does
+        nothing. The decay is min(average, (1 + step) / (10 + step)): smaller in the first steps, in
+        which the weights change most.
         """
         if self.average is None:
             yield
@@ -347,15 +373,18 @@ class GenerativeModel(keras.Model):
 
     @staticmethod
     def restore_stage(source):
-        """Returns the model that an option of type `zoo.Pretrained` names, for a constructor.
+        """Loads the model that an option of type `zoo.Pretrained` names. For constructors.
 
-        Its weights do not move in training, and are stored with those of the model.
+        Its weights are frozen and are stored with those of the model.
 
         Args:
-          source: as of `zoo.restore`, which says what is raised.
+          source: as `zoo.restore`.
 
         Returns:
           GenerativeModel.
+
+        Raises:
+          InputError or ArtefactError: as `zoo.restore`.
         """
         from zoo.runs.restore import restore
 
@@ -365,26 +394,22 @@ class GenerativeModel(keras.Model):
 
     @staticmethod
     def require(holds, message, /, **received):
-        """Checks an argument of the constructor.
+        """Raises ValueError unless a condition on constructor arguments holds.
 
         Args:
           holds: bool; the condition that must be true.
-          message: str; one sentence, what is expected.
-          **received: the arguments it is about.
+          message: str; a sentence that states the condition.
+          **received: the arguments in the condition.
 
         Raises:
-          ValueError: if the condition is false; the message ends in "Received: name=value".
+          ValueError: if the condition is false. The message ends in "Received: name=value".
         """
         if not holds:
             values = ", ".join(f"{name}={value!r}" for name, value in received.items())
             raise ValueError(f"{message} Received: {values}")
 
     def require_learning_rate(self, learning_rate):
-        """Checks, in a constructor, that a learning rate is positive and finite.
-
-        Raises:
-          ValueError: if it is not.
-        """
+        """Raises ValueError unless a learning rate is positive and finite. For constructors."""
         self.require(
             0 < learning_rate < float("inf"),
             "learning_rate must be positive and finite.",
@@ -392,34 +417,38 @@ class GenerativeModel(keras.Model):
         )
 
     def next_step(self, n):
-        """Increments the step: an own `train_step` calls it once, first.
+        """Increments the step. An own `train_step` calls it once, at its start.
 
         Args:
-          n: int32 []; number of examples of this replica's batch.
+          n: int32 []; number of examples in the batch of this replica.
 
         Returns:
-          seed, int32 [2], new at every step of every run seed; and first, int32 [], the index of
-          this replica's first example in the batch of all replicas.
+          (seed, first). seed, int32 [2], is unique for the run seed and step. first, int32 [], is
+          the index of the first example of this replica in the global batch.
         """
         self.step.assign_add(1)
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         return self.step_seed(self.step), tf.cast(replica, tf.int32) * n
 
     def step_seed(self, step):
-        """Returns the seed of a step of this run, int32 [2]; an own `test_step` takes that of 0."""
+        """Returns the seed of a step, int32 [2]. An own `test_step` uses that of step 0."""
         return zoo.random.fold_in(tf.zeros([2], tf.int32), self.run_seed, step)
 
     def unpack(self, data):
-        """Returns (x, condition), as of the specs, of what `train_step` is given."""
+        """Returns (x, condition) from the argument of `train_step`, cast to the specs."""
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
         condition = None if self.condition is None or y is None else self.condition.cast(y)
         return self.spec.cast(x), condition
 
     def on_grid(self, x):
-        """Checks the values of x, [n, *shape], and returns it: call it where data enters.
+        """Checks the values of x and returns it. Methods that receive data call it first.
 
         Raises:
-          tf.errors.InvalidArgumentError: if a value is none of the spec's.
+        Args:
+          x: tensor [n, *shape].
+
+        Raises:
+          tf.errors.InvalidArgumentError: if a value is not allowed by the spec.
         """
         spec = self.spec
         if spec.dtype == "int32":
@@ -437,15 +466,20 @@ class GenerativeModel(keras.Model):
             return tf.identity(x)
 
     def one_hot(self, labels, n):
-        """Returns labels, int32 [n], as float32 [n, num_classes]; [n, 0] where unconditional.
+        """Returns one-hot labels, float32 [n, num_classes], or [n, 0] for an unconditional model.
 
         Raises:
-          ValueError: if labels are given to an unconditional model, or none to a conditional one.
+        Args:
+          labels: int32 [n], or None.
+          n: int or int32 []; number of examples.
+
+        Raises:
+          ValueError: if labels are None for a conditional model, or given for an unconditional one.
           tf.errors.InvalidArgumentError: if a label is not in 0 … num_classes - 1.
         """
         if (labels is None) == (self.num_classes > 0):
             raise ValueError(
-                "Expected a condition for a conditional model and none for an unconditional one."
+                "A conditional model requires a condition, and other models must have none."
                 f" Received: condition={labels}, num_classes={self.num_classes}"
             )
         if labels is None:
@@ -460,7 +494,7 @@ class GenerativeModel(keras.Model):
     # Keras calls these.
 
     def get_config(self):
-        """Returns the arguments of the constructor, defaults included, as JSON values."""
+        """Returns the arguments of the constructor, including defaults, as JSON values."""
         options = self._options.items()
         return {k: v.to_json() if isinstance(v, Spec) else v for k, v in options}
 
@@ -480,7 +514,7 @@ class GenerativeModel(keras.Model):
         self.compile(**{k: keras.saving.deserialize_keras_object(v) for k, v in config.items()})
 
     def save_own_variables(self, store):
-        """Saves, with the model's own weights, those that the gradient moves."""
+        """Saves the weights of the model and the raw weights of its moving average."""
         super().save_own_variables(store)
         for k, moved in enumerate(self.moved_weights):
             store[f"moved_{k}"] = moved.numpy()
@@ -489,7 +523,9 @@ class GenerativeModel(keras.Model):
         """Loads what `save_own_variables` saved."""
         names = [*store.keys()]
         if self.moved_weights and "moved_0" not in names:
-            raise ValueError("The file has no moved weights. Load it first, then call compile().")
+            raise ValueError(
+                "The file has no raw weights of a moving average. Load it before compile()."
+            )
         super().load_own_variables({k: store[k] for k in names if not k.startswith("moved_")})
         for k, moved in enumerate(self.moved_weights):
             moved.assign(store[f"moved_{k}"])
@@ -506,20 +542,22 @@ class GenerativeModel(keras.Model):
         validation_data=None,
         **kwargs,
     ):
-        """Trains the model. As `keras.Model.fit`, with what follows.
+        """Trains the model. As `keras.Model.fit`, but also accepts data sets of the zoo.
 
         Args:
-          x: array [n, *shape] of examples as of the model's spec; or tf.data.Dataset of batches of
-            that, or of (that, condition); or a split of `zoo.load_dataset`, or all splits. The
-            order of a split continues where the last `fit` stopped.
-          y: array, the condition of each example, where the model is conditional and x an array.
-          batch_size: int. Default of a split: that of the recipe; of arrays: 32.
+          x: one of
+            - array [n, *shape] of examples that match the spec;
+            - tf.data.Dataset of batches of examples, or of (examples, conditions);
+            - a split, or the splits, of `zoo.load_dataset`. The order of a split continues where
+              the last `fit` ended.
+          y: array [n, …] of conditions, if the model is conditional and x is an array.
+          batch_size: int. Default: that of the recipe for a split, 32 for arrays.
           epochs: int.
-          verbose: as of `keras.Model.fit`.
-          callbacks: list of any Keras callbacks.
+          verbose: as `keras.Model.fit`.
+          callbacks: list of Keras callbacks.
           validation_split: float; share of arrays to hold out.
           validation_data: x or (x, y), as above.
-          **kwargs: as of `keras.Model.fit`.
+          **kwargs: as `keras.Model.fit`.
 
         Returns:
           keras.callbacks.History.
@@ -539,7 +577,7 @@ class GenerativeModel(keras.Model):
         if hasattr(validation_data, "batches"):
             validation_data = validation_data.batches(batch_size or 32, conditional)
         if isinstance(x, tf.data.Dataset):
-            kwargs.setdefault("shuffle", False)  # Keras cannot shuffle it, and warns if asked to
+            kwargs.setdefault("shuffle", False)  # Keras warns that it cannot shuffle a Dataset
         self._check_data((x, y))
         if validation_data is not None:
             self._check_data(validation_data)
@@ -557,23 +595,23 @@ class GenerativeModel(keras.Model):
             )
 
     def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
-        """Returns the loss and metrics of data: `keras.Model.evaluate`, with x and y of `fit`."""
+        """Returns the loss and metrics. As `keras.Model.evaluate`, with x and y as in `fit`."""
         if hasattr(x, "batches"):  # zoo.datasets.Split
             x = x.batches(batch_size or 32, self.condition is not None)
-        if "_use_cached_eval_dataset" not in kwargs:  # `fit` calls this, and has checked them
+        if "_use_cached_eval_dataset" not in kwargs:  # set by `fit`, which checked the data
             self._check_data((x, y))
         with assertions_as_input_errors():
             return super().evaluate(x, y, batch_size, **kwargs)
 
     def _check_data(self, data):
-        """Checks arrays by their values, and a tf.data.Dataset by its element_spec."""
+        """Checks the values of arrays, and the element_spec of a tf.data.Dataset."""
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
         if isinstance(x, tf.data.Dataset):
             x, y, _ = keras.utils.unpack_x_y_sample_weight(x.element_spec)
         if isinstance(x, str):
             raise InputError(
-                f"Expected data, not a name: zoo.load_dataset({x!r}) loads a data set."
-                f" Received: {x!r}"
+                "x must be data, not a name. Load a data set with zoo.load_dataset(name)."
+                f" Received: x={x!r}"
             )
         if hasattr(x, "shape") or x is None or isinstance(x, list | tuple | dict):
             self.spec.check(x, type(self).__name__)
@@ -581,12 +619,12 @@ class GenerativeModel(keras.Model):
                 self.condition.check(y, type(self).__name__)
 
     def export(self, filepath, format="tf_saved_model", **kwargs):
-        """Exports the model, as a SavedModel as of `zoo.export`, or in another format of Keras.
+        """Exports the model as a SavedModel, as `zoo.export`, or in another format of Keras.
 
         Args:
           filepath: path of a folder that does not exist.
-          format: "tf_saved_model", or another of `keras.Model.export`.
-          **kwargs: as of `keras.Model.export`, of other formats.
+          format: "tf_saved_model", or another format of `keras.Model.export`.
+          **kwargs: as `keras.Model.export`, for other formats.
         """
         if format != "tf_saved_model":
             return super().export(filepath, format=format, **kwargs)
@@ -596,12 +634,12 @@ class GenerativeModel(keras.Model):
 
     @property
     def metrics(self):
-        """The metrics of the model, without the loss that Keras adds and only Keras updates."""
-        own = [metric for metric in super().metrics if metric.name != "loss"]
-        return [self.loss_tracker, *own] if self.has_one_objective() else own
+        """The metrics of the model, without the loss metric that Keras adds but never updates."""
+        metrics = [metric for metric in super().metrics if metric.name != "loss"]
+        return [self.loss_tracker, *metrics] if self.has_one_objective() else metrics
 
     def train_step(self, data):
-        """Does one step of `compute_loss`'s gradient."""
+        """Does one gradient step on `compute_loss`."""
         x, condition = self.unpack(data)
         seed, first = self.next_step(tf.shape(x)[0])
         with self.training_weights():
@@ -612,7 +650,7 @@ class GenerativeModel(keras.Model):
         return self._results(x, loss)
 
     def test_step(self, data):
-        """Measures `compute_loss`, with the same noise for every batch and every call."""
+        """Computes `compute_loss` with the same noise for every batch and call."""
         x, condition = self.unpack(data)
         loss = self.compute_loss(x, condition, self.step_seed(0), 0, training=False)
         return self._results(x, loss)
@@ -624,7 +662,7 @@ class GenerativeModel(keras.Model):
 
 @contextlib.contextmanager
 def assertions_as_input_errors():
-    """Turns the errors of the checks in the graph of a model into InputError."""
+    """Converts errors of assertions in the graph of a model to InputError."""
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
@@ -636,7 +674,7 @@ def assertions_as_input_errors():
 
 
 def _after(check):
-    """Makes what follows depend on an assertion; it is None where it ran eagerly."""
+    """Returns a scope of operations that depend on an assertion, or None if it ran eagerly."""
     return tf.control_dependencies([] if check is None else [check])
 
 
@@ -644,12 +682,12 @@ def _checked(name, method):
     """Wraps a method of `ENDPOINTS` to check its arguments outside of graphs."""
 
     @functools.wraps(method)
-    def wrapper(self, *values, **named):
+    def wrapper(self, *args, **kwargs):
         if not tf.executing_eagerly():
-            return method(self, *values, **named)
+            return method(self, *args, **kwargs)
         endpoint = ENDPOINTS[name]
-        given = endpoint.bind(*values, **named)
-        tensors = endpoint.check(given, type(self).__name__, self.spec, self.condition)
+        values = endpoint.bind(*args, **kwargs)
+        tensors = endpoint.check(values, type(self).__name__, self.spec, self.condition)
         with assertions_as_input_errors():
             return method(self, **tensors)
 
@@ -657,19 +695,19 @@ def _checked(name, method):
 
 
 def _recorded(compile):
-    """Wraps `compile` to record its arguments; of calls within calls the outermost."""
+    """Wraps `compile` to record its arguments. For nested calls, those of the outermost."""
     signature = inspect.signature(compile)
 
     @functools.wraps(compile)
-    def wrapper(self, *values, **named):
-        compile(self, *values, **named)
-        bound = signature.bind(self, *values, **named)
-        bound.apply_defaults()  # Keras takes an empty config for that of a model not compiled
+    def wrapper(self, *args, **kwargs):
+        compile(self, *args, **kwargs)
+        bound = signature.bind(self, *args, **kwargs)
+        bound.apply_defaults()  # for Keras, an empty config means that the model is not compiled
         _, *arguments = bound.arguments.items()
         recorded = {}
         for name, value in arguments:
-            more = signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
-            recorded |= value if more else {name: value}
+            is_kwargs = signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
+            recorded |= value if is_kwargs else {name: value}
         vars(self)["_compile_arguments"] = recorded  # not an attribute, which Keras would track
 
     return wrapper

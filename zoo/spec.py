@@ -1,4 +1,4 @@
-"""What one example is, and whether data fit a model."""
+"""Describes examples of data, and checks whether data fit a model."""
 
 import dataclasses
 from typing import NamedTuple
@@ -7,8 +7,8 @@ from zoo.errors import InputError
 
 __all__ = ["TOLERANCE", "Spec", "check_fit", "upgrade"]
 
-CHUNK = 1024  # examples that are checked at once, to need little memory
-TOLERANCE = 1e-2  # levels; float32 holds i / (2^16 - 1) within 4e-3 levels
+CHUNK = 1024  # examples checked at a time, which bounds the memory
+TOLERANCE = 1e-2  # levels; the rounding error of i / (2^16 - 1) in float32 is 4e-3 levels
 MOST_LEVELS = 2**16
 
 
@@ -19,8 +19,8 @@ class _Kind(NamedTuple):
       axes: names of the axes of an example.
       dtype: "float32" or "int32".
       low: the lowest value.
-      levels: the fewest levels.
-      noun: what one example is called.
+      levels: the minimum number of levels.
+      noun: the noun for one example.
     """
 
     axes: tuple[str, ...]
@@ -41,10 +41,10 @@ KINDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """What one example is, or what accompanies one.
+    """The shape, values and kind of one example, or of a condition.
 
         zoo.Spec((28, 28, 1), levels=2)                 a binary image
-        zoo.Spec((256,), levels=65, kind="tokens")      a text of 256 characters out of 65
+        zoo.Spec((256,), levels=65, kind="tokens")      a text of 256 characters from a set of 65
         zoo.Spec((), levels=10, kind="label")           the label of one of 10 classes
 
     The kinds are
@@ -55,15 +55,14 @@ class Spec:
         label   ()                          int32 i
         domain  (height, width, channels)   float32 i / (levels - 1)
 
-    with i = 0 … levels - 1. Audio of 0 levels has any value in [-1, 1]. A domain is an image of
-    another domain, as a photograph beside a painting, that does not show the same as the example.
+    with i = 0 … levels - 1. Audio with levels = 0 has any value in [-1, 1]. A domain is an unpaired
+    image of another domain, for example photographs as conditions of paintings.
 
     Args:
       shape: tuple of int; the shape of one example.
-      levels: int, at most 65,536; the number of values, of classes or of different tokens.
+      levels: int, at most 65,536; number of values, of classes, or of tokens in the vocabulary.
       kind: "image", "tokens", "audio", "label" or "domain".
-      names: tuple of str; the names of the classes, or the character that each token stands for.
-        Empty if there are none.
+      names: tuple of str; names of the classes, or the character of each token. May be empty.
       rate: int; audio samples per second, else 0.
 
     Raises:
@@ -95,12 +94,12 @@ class Spec:
             )
         if self.rate < 0 or (self.rate > 0) != (self.kind == "audio"):
             raise ValueError(
-                f"Audio, and nothing else, must have a rate. Received: rate={self.rate} of"
-                f" {self.kind}"
+                "rate must be positive for audio, and 0 for other kinds. Received:"
+                f" rate={self.rate}, kind={self.kind}"
             )
         if self.names and len(self.names) != self.levels:
             raise ValueError(
-                f"Every one of {self.levels} values must have a name."
+                f"names must have one name per level, {self.levels} in total."
                 f" Received: {len(self.names)} names"
             )
 
@@ -111,12 +110,12 @@ class Spec:
 
     @property
     def noun(self) -> str:
-        """What one example is called: "image", "text", "sound" or "label"."""
+        """The noun for one example: "image", "text", "sound" or "label"."""
         return KINDS[self.kind].noun
 
     @property
     def stored_dtype(self) -> str:
-        """The dtype of examples as `store` returns them: "uint8", "uint16" or "float32"."""
+        """The dtype that `store` returns: "uint8", "uint16" or "float32"."""
         if not self.levels:
             return "float32"
         return "uint8" if self.levels <= 256 else "uint16"
@@ -153,19 +152,18 @@ class Spec:
 
     @classmethod
     def from_json(cls, value) -> "Spec":
-        """Returns the Spec of a dict as of `to_json`; a Spec, or None, is returned as it is."""
+        """Returns the Spec of a dict that `to_json` returned. A Spec or None is returned as is."""
         return cls(**value) if isinstance(value, dict) else value
 
     def matches(self, other) -> bool:
-        """Returns whether examples of another spec are examples of this one.
+        """Returns whether examples of another spec are also examples of this spec.
 
         Args:
           other: Spec, or None.
         """
 
         def decisive(spec):
-            # A class may be called by other names; a token that stands for another character is
-            # another token.
+            # Names of classes may differ. Tokens with different characters are different tokens.
             names = spec.kind == "tokens" and spec.names
             return spec.kind, spec.shape, spec.levels, spec.rate, names
 
@@ -184,7 +182,7 @@ class Spec:
         return tf.cast(x, self.dtype)
 
     def scale(self, stored):
-        """Undoes `store`: returns a tensor of examples as the spec has them."""
+        """Converts stored examples to a tensor of examples. The inverse of `store`."""
         import tensorflow as tf
 
         if self.dtype == "int32":
@@ -195,10 +193,13 @@ class Spec:
         return x if self.low == 0.0 else x * (self.high - self.low) + self.low
 
     def store(self, x):
-        """Returns examples as the smallest integers i, of the level i, or float32 without levels.
+        """Converts examples to integer levels for storage, or to float32 if there are no levels.
 
         Args:
-          x: [n, *shape] array, as of the spec.
+          x: array [n, *shape] of examples.
+
+        Returns:
+          array [n, *shape] of `stored_dtype`.
         """
         import numpy as np
 
@@ -207,13 +208,13 @@ class Spec:
         return np.asarray(x).astype(self.stored_dtype)
 
     def off_grid(self, x):
-        """Returns the largest distance of values from those of the spec, in levels.
+        """Returns the largest distance between a value and the nearest allowed value, in levels.
 
         Args:
-          x: array or tensor of any shape, not empty.
+          x: non-empty array or tensor of any shape.
 
         Returns:
-          float32 [] tensor; infinite if a value is not a number.
+          float32 [] tensor; infinite if a value is NaN.
         """
         import tensorflow as tf
 
@@ -230,7 +231,7 @@ class Spec:
         return tf.reduce_max(tf.where(tf.math.is_nan(x), float("inf"), distance))
 
     def nearest(self, x):
-        """Returns the values of the spec that are nearest to a float tensor in [low, high]."""
+        """Rounds a float tensor in [low, high] to the nearest allowed values."""
         import tensorflow as tf
 
         if self.dtype == "int32":
@@ -241,33 +242,33 @@ class Spec:
         return tf.round((x - self.low) / span) * span + self.low
 
     def check(self, x, owner: str) -> None:
-        """Raises InputError unless these are examples.
+        """Raises InputError unless x is a batch of examples.
 
         Args:
-          x: array, tensor or tf.TensorSpec; of the last only dtype and shape are checked.
-          owner: str; what expects the examples, for the message: "VAE".
+          x: array, tensor or tf.TensorSpec. For a tf.TensorSpec, only dtype and shape are checked.
+          owner: str; name of the model in the message, for example "VAE".
 
         Raises:
-          InputError: if the dtype is not a float or an integer as in the spec, the shape is not
-            [n, *shape], or a value is none of the spec's.
+          InputError: if the dtype (float or integer), the shape ([n, *shape]) or a value does not
+            match the spec.
         """
         import tensorflow as tf
 
         expected = f"{owner} expects {self._batch()}."
         if not hasattr(x, "dtype") or not hasattr(x, "shape"):
             if x is None and self.kind == "label":
-                raise InputError(f"{expected} Received: no labels. Give one for each example")
-            received = "none" if x is None else type(x).__name__
-            raise InputError(f"{expected} Received: {received}. Give an array or a tensor")
+                raise InputError(f"{expected} Received: no labels. Pass one label per example")
+            received = "None" if x is None else type(x).__name__
+            raise InputError(f"{expected} Received: {received}. Pass an array or a tensor")
         dtype, received = tf.as_dtype(x.dtype), tuple(x.shape)
-        right = dtype.is_integer if self.dtype == "int32" else dtype.is_floating
-        if not right:
-            advice = self._advice_on_dtype(dtype)
+        is_valid = dtype.is_integer if self.dtype == "int32" else dtype.is_floating
+        if not is_valid:
+            advice = self._dtype_advice(dtype)
             raise InputError(f"{expected} Received: {dtype.name} of shape {received}. {advice}")
         if len(received) != 1 + len(self.shape) or not all(
             size in (None, side) for size, side in zip(received[1:], self.shape, strict=True)
         ):
-            advice = self._advice_on_shape(received)
+            advice = self._shape_advice(received)
             raise InputError(f"{expected} Received: {dtype.name} of shape {received}. {advice}")
         if isinstance(x, tf.TensorSpec):
             return
@@ -278,22 +279,25 @@ class Spec:
             if (off := float(self.off_grid(part))) < TOLERANCE:
                 continue
             if self.dtype == "int32":
-                least, most = int(tf.reduce_min(part)), int(tf.reduce_max(part))
-                raise InputError(f"{expected} Received: values from {least} to {most}")
+                low, high = int(tf.reduce_min(part)), int(tf.reduce_max(part))
+                raise InputError(f"{expected} Received: values from {low} to {high}")
             if off == float("inf"):
-                what = f"not from {self.low:g} to {self.high:g}" if not self.levels else "infinite"
-                raise InputError(f"{expected} Received: a value that is NaN or {what}")
+                problem = "infinite" if self.levels else f"not from {self.low:g} to {self.high:g}"
+                raise InputError(f"{expected} Received: a value that is NaN or {problem}")
             binary = self.levels == 2 and self.kind != "audio"
-            advice = "Binarize it, as by (x > 0.5).astype('float32')" if binary else "Round it"
-            raise InputError(f"{expected} Received: a value {off:.2g} levels off. {advice}")
+            advice = "Binarize it: (x > 0.5).astype('float32')" if binary else "Round the values"
+            raise InputError(
+                f"{expected} Received: a value {off:.2g} levels from the nearest allowed value."
+                f" {advice}"
+            )
 
-    # Words of the messages of `check`.
+    # Parts of the messages of `check`.
 
     def _batch(self):
         shape = f"({', '.join(map(str, ('n', *self.shape)))}{',' * (not self.shape)})"
         if self.dtype == "int32":
-            what = "labels, integers" if self.kind == "label" else "integers"
-            return f"{what} of shape {shape} from 0 to {self.levels - 1}"
+            noun = "integer labels" if self.kind == "label" else "integers"
+            return f"{noun} of shape {shape} from 0 to {self.levels - 1}"
         if self.kind in ("image", "domain"):
             step = (
                 ", 0 or 1"
@@ -304,34 +308,35 @@ class Spec:
         grid = f", {self.levels} values evenly spaced" if self.levels else ""
         return f"floats of shape {shape}{grid} from {self.low:g} to {self.high:g}"
 
-    def _advice_on_dtype(self, dtype):
+    def _dtype_advice(self, dtype):
         if self.dtype == "int32":
-            return "Cast it, as by x.astype('int32')"
+            return "Cast it: x.astype('int32')"
         if dtype.is_bool or self.kind == "audio":
             return "Cast it: x.astype('float32')"
         if self.levels == 2:
-            return "Binarize it, as by (x > 127).astype('float32')"
+            return "Binarize it: (x > 127).astype('float32')"
         return f"Scale it: x.astype('float32') / {self.levels - 1}"
 
-    def _advice_on_shape(self, received):
+    def _shape_advice(self, received):
         if (*received[1:], 1) == self.shape:
             return "Add the last axis: x[..., None]"
         if received[1:] == (*self.shape, 1):
-            return "Drop the last axis: y[..., 0]" if self.kind == "label" else "Drop it: x[..., 0]"
+            name = "y" if self.kind == "label" else "x"
+            return f"Remove the last axis: {name}[..., 0]"
         return "Reshape or resize it"
 
 
 def check_fit(split, owner: str, spec: Spec, condition: Spec | None = None) -> None:
-    """Raises InputError if a split does not fit a model or a SavedModel.
+    """Raises InputError unless a split fits a model or a SavedModel.
 
     Args:
       split: zoo.datasets.Split.
       owner: name of the model, for the message.
-      spec: Spec of the examples that the model takes.
-      condition: Spec of what the model is conditional on; None takes any data.
+      spec: Spec of the examples of the model.
+      condition: Spec of the condition of the model. None accepts data with any condition.
 
     Raises:
-      InputError: if the examples, or what accompanies them, are others.
+      InputError: if the examples or conditions of the split do not match.
     """
     if not spec.matches(split.spec):
         raise InputError(
@@ -339,15 +344,14 @@ def check_fit(split, owner: str, spec: Spec, condition: Spec | None = None) -> N
             f" {_advice(spec, split.spec)}"
         )
     if condition is not None and not condition.matches(split.condition):
-        nothing = "no labels" if condition.kind == "label" else "nothing beside its examples"
-        received = split.condition or nothing
+        received = split.condition or ("no labels" if condition.kind == "label" else "no condition")
         raise InputError(
             f"{owner} expects {condition}. Received: {split.name} with {received}. Use other data."
         )
 
 
 def _advice(spec, other):
-    """Returns what to do about a split with another spec."""
+    """Returns advice for a split with another spec, a sentence."""
     if spec.kind == other.kind == "image":
         height, width, channels = spec.shape
         if spec.shape != other.shape:
@@ -363,19 +367,19 @@ def _advice(spec, other):
         if spec.kind == "tokens" and not spec.names and spec.levels == 256:
             return "Add --bytes (bytes=True)."
         if spec.kind == "tokens":
-            return "Its characters are others. Use other data."
+            return "Its characters differ. Use other data."
     return "Use other data."
 
 
 def upgrade(options: dict, class_names=()) -> dict:
-    """Returns options of a model in their present form.
+    """Converts options of schema 1 to the current schema.
 
     Cards and runs of schema 1 have the options shape, levels and num_classes instead of spec and
-    condition. Others are returned as they are.
+    condition. Options of the current schema are returned unchanged.
 
     Args:
       options: dict, as in a card or in run.json.
-      class_names: names of the classes, if they have any.
+      class_names: names of the classes, or ().
     """
     if "shape" not in options or "spec" in options:
         return options

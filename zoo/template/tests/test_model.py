@@ -1,4 +1,4 @@
-"""What every model of the zoo keeps, and the likelihood against an independent number."""
+"""Conformance tests, and a check that the probabilities of all images sum to 1."""
 
 import itertools
 
@@ -11,7 +11,7 @@ from zoo_example.model import Example
 test_conformance = zoo.testing.conformance(Example)
 
 
-def test_the_probabilities_of_all_images_sum_to_one():
+def test_probabilities_of_all_images_sum_to_one():
     model = Example(zoo.Spec((2, 2, 1), levels=2))
     model.set_weights([np.random.default_rng(1).normal(size=w.shape) for w in model.get_weights()])
     images = np.array([*itertools.product([0.0, 1.0], repeat=4)], np.float32)

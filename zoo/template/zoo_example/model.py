@@ -1,4 +1,4 @@
-"""Example: each pixel is a logistic regression on the pixels before it.
+"""Example: each pixel is a logistic regression on the previous pixels.
 
     p(x) = prod_d Bernoulli(x_d; sigmoid(b_d + sum_{j<d} W_jd x_j))
 
@@ -16,14 +16,16 @@ ZOO_API = 2
 
 
 class Example(zoo.GenerativeModel):
-    """A fully visible sigmoid belief network, of binary images."""
+    """A fully visible sigmoid belief network for binary images."""
 
     recipe = dict(data="mnist_binary", epochs=10, batch_size=100)
     log_prob_kind = "exact"
 
     def __init__(self, spec: zoo.Spec):
         super().__init__(spec)
-        self.require(spec.levels == 2, "Not binary. Add --binarize (binarize=True).", spec=spec)
+        self.require(
+            spec.levels == 2, "spec must be binary. Add --binarize (binarize=True).", spec=spec
+        )
         self.size = math.prod(spec.shape)
         self.kernel = self.add_weight(shape=(self.size, self.size), initializer="zeros")  # W
         self.bias = self.add_weight(shape=(self.size,), initializer="zeros")
@@ -37,21 +39,21 @@ class Example(zoo.GenerativeModel):
 
     def log_prob(self, x, seed, condition=None, first=0):
         """Returns log p(x) in nats, float32 [n]."""
-        self.one_hot(condition, 0)  # refuses a condition
+        self.one_hot(condition, 0)  # raises if a condition is given
         x = tf.reshape(self.on_grid(x), [-1, self.size])
         before = tf.linalg.set_diag(tf.linalg.band_part(self.kernel, 0, -1), tf.zeros([self.size]))
         logits = tf.matmul(x, before) + self.bias
         return -tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(x, logits), axis=1)
 
     def sample(self, num_samples, seed, condition=None, first=0):
-        """Draws images, float32 [num_samples, *shape]; image k depends on (seed, first + k)."""
+        """Returns images, float32 [num_samples, *shape]. Image k depends on (seed, first + k)."""
         self.one_hot(condition, 0)
         u = zoo.random.uniform(seed, first, num_samples, (self.size,))
 
-        def draw(d, x):  # of which pixel d and those after it are 0
+        def draw(d, x):  # x is 0 from pixel d on
             logit = tf.matmul(x, self.kernel[:, d : d + 1]) + self.bias[d]  # [n, 1]
-            drawn = tf.cast(u[:, d : d + 1] < tf.sigmoid(logit), tf.float32)
-            return d + 1, x + drawn * tf.one_hot(d, self.size)
+            pixel = tf.cast(u[:, d : d + 1] < tf.sigmoid(logit), tf.float32)
+            return d + 1, x + pixel * tf.one_hot(d, self.size)
 
         _, x = tf.while_loop(lambda d, x: d < self.size, draw, [0, tf.zeros_like(u)])
         return tf.reshape(x, (num_samples, *self.shape))
