@@ -30,8 +30,8 @@ def test_masses(loc, scale):
     log_prob = log_prob.numpy().astype(np.float64)
     assert np.exp(log_prob).sum() == pytest.approx(1.0, abs=2e-5)
     expected = masses(loc, scale, 256)
-    seen = expected > 1e-30
-    np.testing.assert_allclose(log_prob[seen], np.log(expected[seen]), rtol=2e-4, atol=2e-4)
+    possible = expected > 1e-30
+    np.testing.assert_allclose(log_prob[possible], np.log(expected[possible]), rtol=2e-4, atol=2e-4)
 
 
 def test_gradient_is_finite_far_out():
@@ -46,9 +46,9 @@ def test_gradient_is_finite_far_out():
 def test_quantile_and_mean(loc, scale):
     distribution = DiscretizedLogistic(tf.constant(loc), tf.constant(scale), 256)
     u = (np.arange(100_000, dtype=np.float32) + 0.5) / 100_000
-    drawn = distribution.quantile(u).numpy()
+    samples = distribution.quantile(u).numpy()
     expected = masses(loc, scale, 256)
-    counts = np.bincount(drawn.astype(int), minlength=256) / u.size
+    counts = np.bincount(samples.astype(int), minlength=256) / u.size
     np.testing.assert_allclose(counts, expected, atol=3e-4)
     assert distribution.mean().numpy() == pytest.approx(expected @ np.arange(256), abs=0.05)
 
@@ -72,25 +72,25 @@ def outcomes(levels, size):
     return np.array([*itertools.product(range(levels), repeat=size)], np.float32)
 
 
-def assert_frequencies(drawn, levels, probabilities):
+def assert_frequencies(samples, levels, probabilities):
     """Compares draws, [N, S], with the probabilities of all outcomes: within five sigma."""
-    drawn = drawn.astype(int)
-    assert drawn.min() >= 0
-    assert drawn.max() < levels
-    numbers = drawn @ levels ** np.arange(drawn.shape[1])[::-1]
+    samples = samples.astype(int)
+    assert samples.min() >= 0
+    assert samples.max() < levels
+    numbers = samples @ levels ** np.arange(samples.shape[1])[::-1]
     counts = np.bincount(numbers, minlength=len(probabilities))
-    expected = len(drawn) * probabilities
+    expected = len(samples) * probabilities
     np.testing.assert_array_less(np.abs(counts - expected), 5 * np.sqrt(expected) + 5)
 
 
-def fill(distribution, n, x, known):
+def fill(distribution, n, x, mask):
     """Draws n times one position, [n, S], of which some values are known."""
-    x, known = (np.broadcast_to(np.float32(a), (n, len(x))) for a in (x, known))
+    x, mask = (np.broadcast_to(np.float32(a), (n, len(x))) for a in (x, mask))
     u = zoo.random.uniform(tf.constant([1, 2]), 0, n, (x.shape[1], 2))
-    return distribution.fill(tf.constant(x), tf.constant(known), u).numpy()
+    return distribution.fill(tf.constant(x), tf.constant(mask), u).numpy()
 
 
-def tree_probabilities(logits, x=(), known=(0,) * 8):
+def tree_probabilities(logits, x=(), mask=(0,) * 8):
     """P of every outcome, by walking down the tree, whose nodes are numbered level by level.
 
     A known value is certain, whatever the probability that the tree gives it.
@@ -103,7 +103,7 @@ def tree_probabilities(logits, x=(), known=(0,) * 8):
             level, nodes = nodes[: 2**s], nodes[2**s :]
             number = int("0" + "".join(map(str, outcome[:s])), 2)
             heads = 1 / (1 + np.exp(-np.float64(level[number])))
-            heads = x[s] if known[s] else heads
+            heads = x[s] if mask[s] else heads
             p *= heads if value else 1 - heads
         probabilities.append(p)
     return np.array(probabilities)
@@ -122,23 +122,23 @@ def test_tree_is_its_definition_and_sums_to_one(size):
 
 def test_a_tree_is_any_distribution():
     """Logits made of the conditionals of some probabilities give these back."""
-    wanted = np.random.default_rng(1).dirichlet(np.ones(8)).reshape(2, 2, 2)
+    expected = np.random.default_rng(1).dirichlet(np.ones(8)).reshape(2, 2, 2)
     logits = []
     for s in range(3):
         for before in itertools.product([0, 1], repeat=s):
-            no, yes = wanted[before].reshape(2, -1).sum(1)
+            no, yes = expected[before].reshape(2, -1).sum(1)
             logits.append(np.log(yes / no))
     distribution = BernoulliTree(tf.constant(logits, tf.float32))
-    found = np.exp(distribution.log_prob(outcomes(2, 3)))
-    np.testing.assert_allclose(found, wanted.ravel(), rtol=1e-4)
+    actual = np.exp(distribution.log_prob(outcomes(2, 3)))
+    np.testing.assert_allclose(actual, expected.ravel(), rtol=1e-4)
 
 
-@pytest.mark.parametrize("known", [(0, 0, 0, 0), (1, 1, 0, 0), (1, 0, 1, 0), (1, 1, 1, 1)])
-def test_tree_fill_has_the_frequencies_and_keeps_what_is_known(known):
+@pytest.mark.parametrize("mask", [(0, 0, 0, 0), (1, 1, 0, 0), (1, 0, 1, 0), (1, 1, 1, 1)])
+def test_tree_fill_samples_the_distribution_and_keeps_masked_values(mask):
     logits = np.random.default_rng(4).normal(size=15).astype(np.float32)
     x = (1, 0, 1, 1)
-    drawn = fill(BernoulliTree(tf.tile(logits[None], (20_000, 1))), 20_000, x, known)
-    assert_frequencies(drawn, 2, tree_probabilities(logits, x, known))
+    samples = fill(BernoulliTree(tf.tile(logits[None], (20_000, 1))), 20_000, x, mask)
+    assert_frequencies(samples, 2, tree_probabilities(logits, x, mask))
 
 
 def test_trees_of_many_positions_are_each_their_own():
@@ -146,12 +146,12 @@ def test_trees_of_many_positions_are_each_their_own():
     x = np.random.default_rng(6).integers(0, 2, (2, 3, 3)).astype(np.float32)
     u = np.random.default_rng(7).random((2, 3, 3, 2), np.float32)
     together = BernoulliTree(tf.constant(logits))
-    log_prob, drawn = together.log_prob(x), together.fill(x, tf.zeros_like(x), u)
+    log_prob, samples = together.log_prob(x), together.fill(x, tf.zeros_like(x), u)
     assert together.batch_shape == [2, 3]
     for at in np.ndindex(2, 3):
         alone = BernoulliTree(tf.constant(logits[at]))
         np.testing.assert_allclose(log_prob[at], alone.log_prob(x[at]), rtol=1e-5)
-        np.testing.assert_array_equal(drawn[at], alone.fill(x[at], tf.zeros(3), u[at]))
+        np.testing.assert_array_equal(samples[at], alone.fill(x[at], tf.zeros(3), u[at]))
 
 
 def mixture(levels, size, components, seed=1):
@@ -190,8 +190,8 @@ def test_mixture_is_its_definition_and_sums_to_one(levels, size):
     assert np.exp(log_prob).sum() == pytest.approx(1.0, abs=1e-5)
     expected = mixture_probabilities(*parameters, levels)
     assert expected.sum() == pytest.approx(1.0)
-    seen = expected > 1e-30
-    np.testing.assert_allclose(log_prob[seen], np.log(expected[seen]), rtol=2e-4, atol=2e-4)
+    possible = expected > 1e-30
+    np.testing.assert_allclose(log_prob[possible], np.log(expected[possible]), rtol=2e-4, atol=2e-4)
     assert distribution.event_shape == [size]
 
 
@@ -208,19 +208,19 @@ def test_mixture_of_256_levels_with_its_tails(scale):
     log_prob = distribution.log_prob(outcomes(256, 1)).numpy().astype(np.float64)
     assert np.exp(log_prob).sum() == pytest.approx(1.0, abs=2e-5)
     expected = mixture_probabilities(*parameters, 256)
-    seen = expected > 1e-30
-    np.testing.assert_allclose(log_prob[seen], np.log(expected[seen]), rtol=2e-4, atol=2e-4)
+    possible = expected > 1e-30
+    np.testing.assert_allclose(log_prob[possible], np.log(expected[possible]), rtol=2e-4, atol=2e-4)
 
 
-@pytest.mark.parametrize("known", [(0, 0), (1, 0), (0, 1), (1, 1)])
-def test_mixture_fill_has_the_frequencies_and_keeps_what_is_known(known):
+@pytest.mark.parametrize("mask", [(0, 0), (1, 0), (0, 1), (1, 1)])
+def test_mixture_fill_samples_the_distribution_and_keeps_masked_values(mask):
     distribution, parameters = mixture(4, 2, components=3, seed=3)
     x = (2, 1)
     joint = mixture_probabilities(*parameters, 4).reshape(4, 4)
-    first = np.eye(4)[x[0]] if known[0] else joint.sum(1)
-    second = np.eye(4)[[x[1]] * 4] if known[1] else joint / joint.sum(1, keepdims=True)
-    drawn = fill(distribution, 40_000, x, known)
-    assert_frequencies(drawn, 4, (first[:, None] * second).ravel())
+    first = np.eye(4)[x[0]] if mask[0] else joint.sum(1)
+    second = np.eye(4)[[x[1]] * 4] if mask[1] else joint / joint.sum(1, keepdims=True)
+    samples = fill(distribution, 40_000, x, mask)
+    assert_frequencies(samples, 4, (first[:, None] * second).ravel())
 
 
 def test_mixtures_of_many_positions_are_each_their_own():
@@ -231,9 +231,9 @@ def test_mixtures_of_many_positions_are_each_their_own():
     x = rng.integers(0, 16, (2, 3, 3)).astype(np.float32)
     u = rng.random((2, 3, 3, 2), np.float32)
     together = DiscretizedLogisticMixture(*map(tf.constant, parameters), levels=16)
-    log_prob, drawn = together.log_prob(x), together.fill(x, tf.zeros_like(x), u)
+    log_prob, samples = together.log_prob(x), together.fill(x, tf.zeros_like(x), u)
     assert together.batch_shape == [2, 3]
     for at in np.ndindex(2, 3):
         alone = DiscretizedLogisticMixture(*(tf.constant(p[at]) for p in parameters), levels=16)
         np.testing.assert_allclose(log_prob[at], alone.log_prob(x[at]), rtol=1e-4)
-        np.testing.assert_array_equal(drawn[at], alone.fill(x[at], tf.zeros(3), u[at]))
+        np.testing.assert_array_equal(samples[at], alone.fill(x[at], tf.zeros(3), u[at]))

@@ -35,10 +35,10 @@ def test_dropout_keeps_the_mean(rate):
 
 def test_dropout_is_a_function_of_seed_and_example():
     x = tf.random.stateless_normal([9, 4, 5], (1, 2))
-    whole = dropout(x, 0.5, SEED, 0).numpy()
-    np.testing.assert_array_equal(dropout(x, 0.5, SEED, 0), whole)
-    np.testing.assert_array_equal(dropout(x[6:], 0.5, SEED, 6), whole[6:])
-    assert not np.array_equal(dropout(x, 0.5, [3, 8], 0), whole)
+    full = dropout(x, 0.5, SEED, 0).numpy()
+    np.testing.assert_array_equal(dropout(x, 0.5, SEED, 0), full)
+    np.testing.assert_array_equal(dropout(x[6:], 0.5, SEED, 6), full[6:])
+    assert not np.array_equal(dropout(x, 0.5, [3, 8], 0), full)
 
 
 @pytest.mark.parametrize(("rate", "seed"), [(0.0, SEED), (0.5, None)])

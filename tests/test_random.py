@@ -1,4 +1,4 @@
-"""Noise by example: the same numbers for example k, whatever the batch and the mode."""
+"""Random numbers per example do not depend on the batch or on the execution mode."""
 
 import numpy as np
 import pytest
@@ -14,11 +14,11 @@ SEED = tf.constant([3, 7])
 @pytest.mark.parametrize("draw", [normal, uniform])
 def test_example_k_is_the_same_in_every_batch(draw, shape, jit):
     compiled = tf.function(lambda first, n: draw(SEED, first, n, shape), jit_compile=jit)
-    whole = compiled(0, 20).numpy()
-    assert whole.shape == (20, *shape)
-    # A logarithm or cosine at the end of a batch may take other instructions: the last bit.
-    np.testing.assert_allclose(compiled(13, 7), whole[13:], atol=0 if draw is uniform else 1e-6)
-    np.testing.assert_allclose(draw(SEED, 0, 20, shape), whole, atol=1e-6)
+    full = compiled(0, 20).numpy()
+    assert full.shape == (20, *shape)
+    # Vectorized logarithms and cosines may differ in the last bit at the end of a batch.
+    np.testing.assert_allclose(compiled(13, 7), full[13:], atol=0 if draw is uniform else 1e-6)
+    np.testing.assert_allclose(draw(SEED, 0, 20, shape), full, atol=1e-6)
 
 
 def test_a_far_example_does_not_repeat_the_near_ones():
@@ -40,7 +40,7 @@ def test_distribution(draw):
 
     values = np.sort(draw(SEED, 0, 1000, (100,)).numpy().ravel())
     cdf = values if draw is uniform else np.vectorize(lambda v: (1 + erf(v / 2**0.5)) / 2)(values)
-    # Kolmogorov and Smirnov: 1.95 / sqrt(n) is exceeded once in a thousand seeds.
+    # Kolmogorov-Smirnov test: 1.95 / sqrt(n) is exceeded for one seed in a thousand.
     gap = np.abs(cdf - (np.arange(values.size) + 0.5) / values.size).max()
     assert gap < 1.95 / np.sqrt(values.size)
     assert values[0] >= 0 or draw is normal
@@ -49,18 +49,18 @@ def test_distribution(draw):
 
 def test_bernoulli_follows_its_probabilities():
     probs = tf.broadcast_to(tf.constant([0.0, 0.2, 0.9, 1.0]), (20_000, 4))
-    drawn = bernoulli(SEED, 0, probs).numpy()
-    assert set(np.unique(drawn)) == {0.0, 1.0}
-    np.testing.assert_allclose(drawn.mean(0), [0.0, 0.2, 0.9, 1.0], atol=0.012)
+    samples = bernoulli(SEED, 0, probs).numpy()
+    assert set(np.unique(samples)) == {0.0, 1.0}
+    np.testing.assert_allclose(samples.mean(0), [0.0, 0.2, 0.9, 1.0], atol=0.012)
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (16,), (28, 28, 3)])
 def test_coins_of_example_k_are_the_same_in_every_batch_and_under_xla(shape):
-    whole = coins(SEED, 0, 20, shape, 0.7).numpy()
-    assert whole.shape == (20, *shape)
-    np.testing.assert_array_equal(coins(SEED, 13, 7, shape, 0.7), whole[13:])
+    full = coins(SEED, 0, 20, shape, 0.7).numpy()
+    assert full.shape == (20, *shape)
+    np.testing.assert_array_equal(coins(SEED, 13, 7, shape, 0.7), full[13:])
     compiled = tf.function(lambda first, n: coins(SEED, first, n, shape, 0.7), jit_compile=True)
-    np.testing.assert_array_equal(compiled(13, 7), whole[13:])
+    np.testing.assert_array_equal(compiled(13, 7), full[13:])
 
 
 @pytest.mark.parametrize("probability", [1 / 256, 0.3, 0.5, 0.9, 1.0])
@@ -69,7 +69,7 @@ def test_coins_follow_their_probability(probability):
     p = round(256 * probability) / 256
     assert heads.dtype == bool
     assert heads.mean() == pytest.approx(p, abs=4.5 * np.sqrt(p * (1 - p) / heads.size))
-    # The four coins of one integer, and those of two, have nothing to do with each other.
+    # The four coins of one integer, and those of two integers, are independent.
     if p < 1:
         first, *others = heads[:, :9].T
         correlations = [np.corrcoef(first, other)[0, 1] for other in others]
@@ -87,8 +87,8 @@ def test_seeds_are_the_same_under_xla(seed):
     np.testing.assert_array_equal(compiled(tf.constant(seed)), fold_in(seed, 1, 0))
 
 
-def test_the_numbers_never_change():
-    """Golden values: pretrained models and runs promise their samples by seed."""
+def test_random_numbers_equal_golden_values():
+    """Golden values, because samples of pretrained models must not change."""
     np.testing.assert_allclose(normal(SEED, 5, 1, (3,))[0], GOLDEN_NORMAL, atol=1e-6)
     np.testing.assert_array_equal(fold_in(SEED, 4), GOLDEN_SEED)
     np.testing.assert_array_equal(coins(SEED, 5, 1, (12,), 0.5)[0], GOLDEN_COINS)

@@ -1,4 +1,4 @@
-"""Images as positions: their cut, their distributions, the order and the state of drawing."""
+"""Images in raster order: positions, distributions, and sampling with a state."""
 
 import itertools
 
@@ -38,7 +38,7 @@ def test_a_position_of_any_parameters_sums_to_one(levels, channels, block):
 
 @pytest.mark.parametrize(("channels", "block"), [(1, 1), (3, 1), (1, 2)])
 @pytest.mark.parametrize("levels", [2, 256])
-def test_wild_parameters_of_bfloat16_stay_finite(levels, channels, block):
+def test_extreme_parameters_give_finite_values(levels, channels, block):
     raster = Raster((block, block, channels), levels, block, mixtures=5)
     size = raster.grid[2]
     rng = np.random.default_rng(3)
@@ -50,28 +50,28 @@ def test_wild_parameters_of_bfloat16_stay_finite(levels, channels, block):
     assert np.isfinite(log_prob).all()
     assert np.isfinite(tf.cast(tape.gradient(log_prob, wild), tf.float32)).all()
     u = zoo.random.uniform(SEED, 0, 64, (size, 2))
-    drawn = raster.distribution(tf.cast(wild, tf.float32)).fill(x, tf.zeros_like(x), u)
-    assert np.isin(drawn, range(levels)).all()
+    samples = raster.distribution(tf.cast(wild, tf.float32)).fill(x, tf.zeros_like(x), u)
+    assert np.isin(samples, range(levels)).all()
 
 
-class Given:
-    """The distribution that always draws the same, and its noise."""
+class Constant:
+    """A distribution whose samples are a constant plus noise."""
 
     def __init__(self, value):
         self.value = value
 
-    def fill(self, x, known, u):
-        return tf.where(known > 0.5, x, self.value + u[..., 0])
+    def fill(self, x, mask, u):
+        return tf.where(mask > 0.5, x, self.value + u[..., 0])
 
 
 @pytest.mark.parametrize("wrap", [lambda function: function, tf.function])
 def test_drawing_in_raster_order(wrap, monkeypatch):
-    """A value is its position's number, what is left of it, and sums over all before, and noise."""
+    """A value depends on its position, its left neighbour, sums of previous values and noise."""
     raster = Raster((3, 4, 2), 256, 1, mixtures=1)
-    monkeypatch.setattr(raster, "distribution", Given)
+    monkeypatch.setattr(raster, "distribution", Constant)
     rng = np.random.default_rng(1)
     shape = (2, 3, 4, 2)  # [n, H, W, S]
-    known = rng.integers(0, 2, shape).astype(np.float32)
+    mask = rng.integers(0, 2, shape).astype(np.float32)
     x = rng.integers(0, 256, shape).astype(np.float32) / np.float32(255)
 
     def start_row(total, row, index):
@@ -83,8 +83,8 @@ def test_drawing_in_raster_order(wrap, monkeypatch):
         total, column = state
         return (total, column + 1.0), context[0] + left + total[:, None] + column
 
-    draw = wrap(lambda x, known: raster.complete(x, known, SEED, 5, tf.zeros([2]), start_row, step))
-    drawn = draw(tf.constant(x), tf.constant(known)).numpy()
+    draw = wrap(lambda x, mask: raster.complete(x, mask, SEED, 5, tf.zeros([2]), start_row, step))
+    samples = draw(tf.constant(x), tf.constant(mask)).numpy()
 
     u = zoo.random.uniform(SEED, 5, 2, (3, 4, 2, 2)).numpy()[..., 0]
     expected = np.zeros(shape)
@@ -92,10 +92,10 @@ def test_drawing_in_raster_order(wrap, monkeypatch):
         total, left = expected.sum((1, 2, 3)), np.zeros((2, 2))
         for column in range(4):
             value = 4 * row + column + left + total[:, None] + column + u[:, row, column]
-            left = np.where(known[:, row, column] > 0.5, x[:, row, column], value / 255)
+            left = np.where(mask[:, row, column] > 0.5, x[:, row, column], value / 255)
             expected[:, row, column] = left
-    np.testing.assert_allclose(drawn, expected, rtol=1e-5)
-    np.testing.assert_array_equal(drawn[known == 1], x[known == 1])
+    np.testing.assert_allclose(samples, expected, rtol=1e-5)
+    np.testing.assert_array_equal(samples[mask == 1], x[mask == 1])
 
 
 def test_odd_sides_are_refused_with_advice():

@@ -1,4 +1,4 @@
-"""Learning rates: their values and their configs."""
+"""Learning rate schedules: values and configs."""
 
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ def test_warm_cosine_is_the_cosine_decay_of_keras(warmup, rises):
     assert values[rises] == max(values) == pytest.approx(0.3)
 
 
-def test_the_rate_is_constant_where_the_steps_are_unknown():
+def test_the_rate_is_constant_without_total_steps():
     assert warm_cosine(0.3, None, 7) == 0.3
 
 

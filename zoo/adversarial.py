@@ -1,16 +1,16 @@
-"""Two networks trained against each other: what adversarial models share.
+"""The base class of adversarial models: two networks that are trained against each other.
 
-A generator G turns latents z into images, a discriminator D gives an image the logit of "x is
-data". With softplus(a) = log(1 + e^a), the cross-entropies of D and of a G that wants to deceive it
-(the non-saturating loss) are
+A generator G maps latents z to images. A discriminator D maps an image to the logit of "x is data".
+With softplus(a) = log(1 + e^a), the cross-entropy of D and the non-saturating loss of G are
 
     discriminator_loss = E softplus(-D(x)) + E softplus(D(G(z)))
     generator_loss     = E softplus(-D(G(z)))
 
-Both networks move once a step, from the same fakes and from one pass through D and one back: for
-the logit a of a fake the losses have the derivatives sigmoid(a) and -sigmoid(-a), so the gradient
-of the generator's loss at the fake is that of the discriminator's times their ratio. (Below a logit
-of -87 float32 has no such sigmoid: the generator learns nothing, and has lost.)
+Both networks are updated once per step, with the same fakes and one forward and backward pass
+through D. For the logit a of a fake, the losses have the derivatives sigmoid(a) and -sigmoid(-a).
+The gradient of the generator's loss at the fake is therefore the discriminator's gradient times
+their ratio. (Below a logit of -87, the sigmoid underflows in float32, and the generator receives no
+gradient.)
 
 Source: Goodfellow et al., Generative adversarial nets, NeurIPS 2014, section 3 and algorithm 1.
 """
@@ -24,31 +24,31 @@ from zoo.schedules import warm_cosine
 
 __all__ = ["AdversarialModel"]
 
-AVERAGE = 0.999  # decay of the average of the generator's weights
-WON = 10.0  # nats of the generator's loss where the discriminator has won
-WON_STEPS = 1000  # in which the loss has to be so large, to have lost
+AVERAGE = 0.999  # EMA decay of the generator's weights
+WON = 10.0  # generator loss in nats at which the discriminator dominates
+WON_STEPS = 1000  # consecutive steps with such a loss after which training stops
 
 
 class AdversarialModel(GenerativeModel):
-    """A generator and a discriminator, trained against each other. Abstract: a subclass has
+    """A generator and a discriminator, trained against each other. Abstract; a subclass has
 
     * `generator`: [z, label] -> images, float32 [n, *shape] in [0, 1];
-    * `discriminator`: [x, label] -> logits, float32 [n], each of its own image alone,
+    * `discriminator`: [x, label] -> logits, float32 [n], each of which depends only on its image,
 
-    both built, with weights of their own; z is float32 [n, latent_dim], label float32
-    [n, num_classes], one-hot. A discriminator that draws numbers, as dropout does, is called by an
-    own `discriminate`. A model with other losses has its own `objectives`, each a function of the
-    logits of one image and one fake, and its own `diagnose`.
+    both built and without shared weights. z is float32 [n, latent_dim], and label is one-hot,
+    float32 [n, num_classes]. A subclass overrides `discriminate` if its discriminator is random,
+    for example because of dropout. A subclass with other losses overrides `diagnose` and
+    `objectives`, which are functions of the logits of one image and one fake.
 
-    Fakes are rounded to the levels of the data, or D would know them by that; G is given the
-    gradient at what was rounded (the straight-through estimator of Bengio, Léonard and Courville,
-    2013). What samples, and is exported, is the moving average of G's weights.
+    Fakes are rounded to the levels of the data, because D could distinguish unrounded fakes. G
+    receives the gradient at the rounded fakes (the straight-through estimator of Bengio, Léonard
+    and Courville, 2013). Samples and exports use an EMA of the weights of G.
 
     Args:
       spec: Spec of an image.
-      condition: Spec of the label that the model is conditional on; None is unconditional.
-      latent_dim: int; dimensions of z.
-      learning_rate: float; of Adam, for both networks, in the beginning.
+      condition: Spec of the label, or None for an unconditional model.
+      latent_dim: int; number of latent dimensions.
+      learning_rate: float; initial learning rate of Adam, for both networks.
 
     Raises:
       ValueError: if an argument is invalid.
@@ -65,35 +65,36 @@ class AdversarialModel(GenerativeModel):
 
     @property
     def averaged_variables(self):
-        """The weights of the generator, but not statistics, which are averages anyway."""
+        """The trainable weights of the generator, without statistics of normalizations."""
         return self.generator.trainable_variables
 
     def compile(self, optimizer=None, total_steps=None, **kwargs):
-        """Compiles with a copy of an optimizer for each network, or with Adam for both.
+        """Compiles the model with one copy of an optimizer per network.
 
         Args:
-          optimizer: keras.Optimizer or its name; None is Adam.
-          total_steps: int; steps in which Adam's rate falls, or None: it is constant.
-          **kwargs: as of keras.Model.
+          optimizer: keras.Optimizer or its name. Default: `adam`.
+          total_steps: int; steps over which the learning rate of Adam decays, or None for a
+            constant rate.
+          **kwargs: as `keras.Model.compile`.
         """
         super().compile(average=AVERAGE, **kwargs)
         for name in ("generator", "discriminator"):
             network = getattr(self, name)
             if optimizer is None:
-                own = self.adam(network, total_steps)
+                copy = self.adam(network, total_steps)
             else:
-                given = keras.optimizers.get(optimizer)
-                own = given.from_config(given.get_config())
-            own.build(network.trainable_variables)
-            setattr(self, f"{name}_optimizer", own)
+                template = keras.optimizers.get(optimizer)
+                copy = template.from_config(template.get_config())
+            copy.build(network.trainable_variables)
+            setattr(self, f"{name}_optimizer", copy)
 
     def adam(self, network, total_steps, beta_1=0.5, beta_2=0.999):
-        """Returns a network's Adam; its rate falls over total_steps, or is constant if None."""
+        """Returns the default optimizer of a network. Its rate decays over total_steps if given."""
         rate = warm_cosine(self.learning_rate, total_steps)
         return keras.optimizers.Adam(rate, beta_1=beta_1, beta_2=beta_2)
 
     def generate(self, z, label, training=False):
-        """Returns images of latents: float32 [n, *shape] in [0, 1]."""
+        """Returns the images of latents, float32 [n, *shape] in [0, 1]."""
         return self.generator([z, label], training=training)
 
     def discriminate(self, x, label, seed=None, first=0):
@@ -102,17 +103,17 @@ class AdversarialModel(GenerativeModel):
         Args:
           x: float32 [n, *shape], in [0, 1].
           label: float32 [n, num_classes].
-          seed: int32 [2], of what is drawn in training; None outside training.
-          first: int32 []; index of the first image: the draws of image k are of (seed, first + k).
+          seed: int32 [2]; seeds random numbers in training. None outside of training.
+          first: int32 []; index of the first image. Noise of image k depends on (seed, first + k).
         """
         return self.discriminator([x, label], training=seed is not None)
 
     def objectives(self, on_data, on_fakes):
-        """Returns the losses of D and of G, float32 [n] each, of logits of data and of fakes."""
+        """Returns the losses of D and G, float32 [n] each, from the logits of data and fakes."""
         return tf.nn.softplus(-on_data) + tf.nn.softplus(on_fakes), tf.nn.softplus(-on_fakes)
 
     def train_step(self, data):
-        """Moves both networks once."""
+        """Updates both networks once."""
         x, condition = self.unpack(data)
         n = tf.shape(x)[0]
         seed, first = self.next_step(n)
@@ -127,10 +128,10 @@ class AdversarialModel(GenerativeModel):
         return self.get_metrics_result()
 
     def train_discriminator(self, x, fakes, label, seed, first):
-        """Moves D once.
+        """Updates D once.
 
         Returns:
-          As fakes; the gradient of the generator's mean loss, under D before it moved.
+          The gradient of the generator's mean loss at the fakes before the update, shaped as fakes.
         """
         weights = self.discriminator.trainable_variables
         with tf.GradientTape() as tape:
@@ -147,59 +148,79 @@ class AdversarialModel(GenerativeModel):
         return at_fakes * tf.reshape(factor, [-1] + [1] * len(self.shape))
 
     def test_step(self, data):
-        """Measures the losses with the same noise for every batch and at every time."""
+        """Computes the losses with the same noise for every batch and call."""
         x, condition = self.unpack(data)
         label, seed = self.one_hot(condition, tf.shape(x)[0]), self.step_seed(0)
         self.measure(*self.logits(x, self.fakes(seed, 0, label), label))
         return self.get_metrics_result()
 
     def sample(self, num_samples, seed, condition=None, first=0):
-        """Draws images: G of normal z.
+        """Samples images G(z) with normal z.
 
         Args:
           num_samples: int32 [].
-          seed: int32 [2]; image k depends on (seed, first + k) alone.
-          condition: int32 [n], labels; or None where the model is unconditional.
-          first: int32 []; index of the first image, to draw many in parts.
+          seed: int32 [2]; image k depends only on (seed, first + k).
+          condition: labels, int32 [n], or None for an unconditional model.
+          first: int32 []; index of the first image.
 
         Returns:
           float32 [num_samples, height, width, channels], in [0, 1] on the grid of the levels.
         """
-        return self.fakes(seed, first, self.one_hot(condition, num_samples))
+        z = zoo.random.normal(seed, first, num_samples, (self.latent_dim,))
+        return self.rounded(self.decode(z, condition))
+
+    @property
+    def latent_shape(self):
+        """The shape of z of one image."""
+        return (self.latent_dim,)
+
+    def decode(self, z, condition=None):
+        """Returns G(z), not rounded to the levels of the data: float32 [n, *shape], in [0, 1].
+
+        Args:
+          z: float32 [n, latent_dim].
+          condition: as of `sample`.
+        """
+        z = tf.convert_to_tensor(z)
+        return self.generate(z, self.one_hot(condition, tf.shape(z)[0]))
 
     def diagnose(self, log):
-        """Says that the discriminator has won: it is sure, and the generator does not catch up.
+        """Returns a reason to stop if the discriminator dominates permanently, or None.
 
-        To be right is not to win: a generator learns well from one that is right at every image.
+        A high accuracy is not a reason: a generator can learn well from a discriminator that
+        classifies every image correctly.
         """
         step = log[-1]["step"]
         recent = [x["generator_loss"] for x in log if x["step"] > step - WON_STEPS]
         if step < WON_STEPS or min(recent) < WON:
             return None
         return (
-            f"the discriminator has won: for {WON_STEPS:,} steps generator_loss was {WON:g} or"
-            " more, where it is 0.7 between equals. A smaller learning_rate may help"
+            f"the discriminator dominates: generator_loss was {WON:g} or more for {WON_STEPS:,}"
+            " steps, and 0.7 is balanced. Try a smaller learning_rate"
         )
 
     def fakes(self, seed, first, label, training=False):
-        """Generates images on the grid of the levels, one a label: float32 [n, *shape]."""
+        """Generates one image per label, on the grid of the levels, float32 [n, *shape]."""
         z = zoo.random.normal(seed, first, tf.shape(label)[0], (self.latent_dim,))
-        x = self.generate(z, label, training=training)
+        return self.rounded(self.generate(z, label, training=training))
+
+    def rounded(self, x):
+        """Rounds images to the levels of the data; the gradient is that of images as they were."""
         top = self.levels - 1.0
         return x + tf.stop_gradient(tf.round(x * top) / top - x)
 
     def logits(self, x, fakes, label, seed=None, first=0):
-        """Returns the logits of data and of fakes, float32 [n] each, from one pass."""
-        # In turn, so that image and fake k have the same noise on any number of replicas.
+        """Returns the logits of data and fakes, float32 [n] each, from one pass."""
+        # Interleaved, so that image and fake k have the same noise on any number of replicas.
         both = tf.stack([self.on_grid(x), fakes], axis=1)
         both = tf.reshape(both, [-1, *self.shape])
         logits = self.discriminate(both, tf.repeat(label, 2, axis=0), seed, 2 * first)
         return tf.unstack(tf.reshape(logits, [-1, 2]), axis=1)
 
     def measure(self, on_data, on_fakes):
-        """Returns the discriminator's mean loss, float32 [], having noted the metrics.
+        """Updates the metrics and returns the mean loss of the discriminator, float32 [].
 
-        Its accuracy is the share of pairs of an image and a fake in which it prefers the image.
+        discriminator_accuracy is the share of (image, fake) pairs with a larger logit of the image.
         """
         discriminator_loss, generator_loss = self.objectives(on_data, on_fakes)
         self.discriminator_loss.update_state(discriminator_loss)

@@ -1,8 +1,8 @@
-"""Distributions that TFP lacks, of values 0 … levels - 1; a draw is a function of uniform noise.
+"""Distributions of values 0 … levels - 1 that TFP lacks. Samples are functions of uniform noise.
 
-A position of an autoregressive model holds a few values at once: the channels of a pixel, or all of
+A position of an autoregressive model has several values: the channels of a pixel, or all values of
 a small square of pixels. `BernoulliTree` and `DiscretizedLogisticMixture` are joint distributions
-of them, in which each value depends on those before it.
+of these values, in which each value depends on the previous ones.
 """
 
 import numpy as np
@@ -13,11 +13,11 @@ __all__ = ["BernoulliTree", "DiscretizedLogistic", "DiscretizedLogisticMixture"]
 
 
 class BernoulliTree(tfp.distributions.Distribution):
-    """Joint distribution of S binary values, each given all before it: any distribution of them.
+    """Joint distribution of S binary values, each given the previous ones, without restrictions.
 
         P(x) = prod_s Bernoulli(x_s; sigmoid(logits[node of x_0 … x_{s-1}]))
 
-    Node 2^s - 1 + (x_0 … x_{s-1} as a binary number) holds the logit of x_s.
+    Node 2^s - 1 + (x_0 … x_{s-1} as a binary number) has the logit of x_s.
 
     Args:
       logits: float32 [..., 2^S - 1].
@@ -47,47 +47,47 @@ class BernoulliTree(tfp.distributions.Distribution):
     def _log_prob(self, x):
         places = 2 ** np.arange(self.size, dtype=np.float32)[::-1]
         outcome = tf.cast(tf.reduce_sum(tf.round(x) * places, axis=-1), tf.int32)
-        # Of every outcome: the way it goes at each node, 1 or -1, and 0 where it does not pass.
-        ways = np.zeros((2**self.size, 2**self.size - 1), np.float32)
+        # For every outcome, the branch at each node: 1, -1, or 0 if the path does not visit it.
+        branches = np.zeros((2**self.size, 2**self.size - 1), np.float32)
         for row in range(2**self.size):
             for s in range(self.size):
                 node = 2**s - 1 + (row >> (self.size - s))
-                ways[row, node] = 1.0 if row >> (self.size - 1 - s) & 1 else -1.0
-        ways = tf.gather(ways, outcome)  # [..., 2^S - 1]
-        return -tf.reduce_sum(tf.abs(ways) * tf.nn.softplus(-ways * self.logits), axis=-1)
+                branches[row, node] = 1.0 if row >> (self.size - 1 - s) & 1 else -1.0
+        branches = tf.gather(branches, outcome)  # [..., 2^S - 1]
+        return -tf.reduce_sum(tf.abs(branches) * tf.nn.softplus(-branches * self.logits), axis=-1)
 
-    def fill(self, x, known, u):
-        """Draws the values that are not known, in order, each given all before it.
+    def fill(self, x, mask, u):
+        """Samples the values where mask is 0, in order, each given the previous ones.
 
         Args:
           x: float32 [..., S].
-          known: float32 [..., S]; 1 where the value of x stays, 0 where it is drawn.
-          u: float32 [..., S, 2], uniform in [0, 1); the second of each pair is not used.
+          mask: float32 [..., S]; 1 to keep the value of x, 0 to sample it.
+          u: float32 [..., S, 2], uniform in [0, 1). The second of each pair is unused.
 
         Returns:
           float32 [..., S].
         """
         values = []
         node = tf.zeros(tf.shape(x)[:-1], tf.int32)
-        for given, kept, noise in _unstack(x, known > 0.5, u[..., 0]):
+        for value, keep, noise in _unstack(x, mask > 0.5, u[..., 0]):
             logit = tf.gather(self.logits, node, axis=-1, batch_dims=node.shape.rank)
             draw = tf.cast(noise < tf.sigmoid(logit), tf.float32)
-            values.append(tf.where(kept, given, draw))
+            values.append(tf.where(keep, value, draw))
             node = 2 * node + 1 + tf.cast(values[-1] > 0.5, tf.int32)
         return tf.stack(values, axis=-1)
 
 
-FEW = 16  # levels, over which a mean is summed up
+FEW = 16  # maximum number of levels for which a mean is an exact sum
 
 
 class DiscretizedLogistic(tfp.distributions.Distribution):
-    """A logistic distribution rounded to 0 … levels - 1, the tails falling to the ends.
+    """A logistic distribution rounded to 0 … levels - 1. The end values include the tails.
 
         P(i) = sigmoid((i + 1/2 - loc) / scale) - sigmoid((i - 1/2 - loc) / scale)
 
     Source: Salimans, Karpathy, Chen and Kingma, PixelCNN++, ICLR 2017, equation 2. The difference
-    is taken as sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b)), which is exact in
-    the tails too, where the source has to fall back on the density.
+    is computed as sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b)), which is also
+    exact in the tails, where the source approximates it by the density.
 
     Args:
       loc: float32 [...], on the scale of the levels.
@@ -134,13 +134,13 @@ class DiscretizedLogistic(tfp.distributions.Distribution):
             i = tf.range(self.levels - 1.0)
             above = tf.sigmoid((self.loc[..., None] - i - 0.5) / self.scale[..., None])
             return tf.reduce_sum(above, axis=-1)
-        # An integral, by the midpoint rule; half a level off where the scale is far below one.
+        # An integral by the midpoint rule. Its error is up to half a level if the scale is small.
         rise = tf.nn.softplus(self.loc / self.scale)
         return self.scale * (rise - tf.nn.softplus((self.loc - self.levels + 1.0) / self.scale))
 
 
 class DiscretizedLogisticMixture(tfp.distributions.Distribution):
-    """Joint distribution of S values of 0 … levels - 1: a mixture, each moved by those before it.
+    """Joint distribution of S values 0 … levels - 1: a mixture, shifted by the previous values.
 
         P(x) = sum_k w_k prod_s DiscretizedLogistic(x_s; loc_ks + sum_{t<s} slope_kst c_t, scale_ks)
         c_t = x_t - (levels - 1) / 2
@@ -149,7 +149,7 @@ class DiscretizedLogisticMixture(tfp.distributions.Distribution):
     values are the colours of a pixel.
 
     Args:
-      logits: float32 [..., K], of the weights w.
+      logits: float32 [..., K]; logits of the weights w.
       loc: float32 [..., K, S], on the scale of the levels.
       scale: float32 [..., K, S], positive, on the scale of the levels.
       slopes: float32 [..., K, S (S - 1) / 2], in the order (1, 0), (2, 0), (2, 1), (3, 0), …
@@ -186,38 +186,38 @@ class DiscretizedLogisticMixture(tfp.distributions.Distribution):
 
     def _log_prob(self, x):
         values = tf.unstack(x, axis=-1)
-        zero = tf.zeros_like(x[..., :1])  # of the batch's shape, which the parameters may not have
+        zero = tf.zeros_like(x[..., :1])  # broadcasts the parameters to the shape of the batch
         loc = tf.stack([zero + self._loc(s, values) for s in range(self.size)], -1)  # [..., K, S]
         terms = DiscretizedLogistic(loc, self.scale, self.levels).log_prob(x[..., None, :])
         log_weights = tf.nn.log_softmax(self.logits)
         return tf.reduce_logsumexp(log_weights + tf.reduce_sum(terms, axis=-1), axis=-1)
 
-    def fill(self, x, known, u):
-        """Draws the values that are not known, in order, each given all before it.
+    def fill(self, x, mask, u):
+        """Samples the values where mask is 0, in order, each given the previous ones.
 
         Args:
           x: float32 [..., S].
-          known: float32 [..., S]; 1 where the value of x stays, 0 where it is drawn.
-          u: float32 [..., S, 2], uniform in [0, 1): for the component, and for the value in it.
+          mask: float32 [..., S]; 1 to keep the value of x, 0 to sample it.
+          u: float32 [..., S, 2], uniform in [0, 1), for the component and for the value.
 
         Returns:
           float32 [..., S].
         """
         values, logits = [], self.logits  # of the components, given the values so far
-        parts = _unstack(x, known > 0.5, u[..., 0], u[..., 1])
-        for s, (given, kept, choice, noise) in enumerate(parts):
+        parts = _unstack(x, mask > 0.5, u[..., 0], u[..., 1])
+        for s, (value, keep, choice, noise) in enumerate(parts):
             component = DiscretizedLogistic(self._loc(s, values), self.scale[..., s], self.levels)
             below = tf.cumsum(tf.nn.softmax(logits), axis=-1)[..., :-1]
             k = tf.reduce_sum(tf.cast(below <= choice[..., None], tf.int32), axis=-1)
             draws = component.quantile(noise[..., None])
             draw = tf.gather(draws, k, axis=-1, batch_dims=k.shape.rank)
-            values.append(tf.where(kept, given, draw))
+            values.append(tf.where(keep, value, draw))
             if len(values) < self.size:
                 logits += component.log_prob(values[-1][..., None])
         return tf.stack(values, axis=-1)
 
     def _loc(self, s, values):
-        """Returns the locations of value s, one a component: [..., K], given those before."""
+        """Returns the location of value s per component, [..., K], given the previous values."""
         loc = self.loc[..., s]
         for t in range(s):
             slope = self.slopes[..., s * (s - 1) // 2 + t]
@@ -226,5 +226,5 @@ class DiscretizedLogisticMixture(tfp.distributions.Distribution):
 
 
 def _unstack(*tensors):
-    """Returns the parts along the last axis of all, together: [(part, part, …), …]."""
+    """Unstacks tensors along the last axis: [(part of each tensor, …), …]."""
     return list(zip(*(tf.unstack(tensor, axis=-1) for tensor in tensors), strict=True))

@@ -1,4 +1,4 @@
-"""Layers that several models share."""
+"""Shared layers."""
 
 import keras
 import tensorflow as tf
@@ -9,9 +9,9 @@ __all__ = ["Dense", "dropout"]
 
 
 class Dense(keras.layers.Dense):
-    """A dense layer, as one matrix product for every rank of the input, [n, ..., d].
+    """A dense layer that uses one matrix product for inputs of any rank, [n, ..., d].
 
-    Keras uses `tensordot` for rank 3 and more: 22 operations in the graph instead of 5.
+    For rank 3 and more, Keras uses `tensordot`, which adds 22 operations to a graph instead of 5.
     """
 
     def call(self, x, training=None):
@@ -22,21 +22,21 @@ class Dense(keras.layers.Dense):
 
 
 def dropout(x, rate, seed, first):
-    """Zeroes a share of the values, and scales the others so that the mean stays.
+    """Applies dropout: zeroes a share of the values and scales the others to keep the mean.
 
     Source: Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, Dropout, JMLR 2014.
 
     Args:
       x: [n, ...].
-      rate: float in [0, 1), the share to drop, rounded to a multiple of 1/256; 0 does nothing.
-      seed: int32 [2], or None for no dropout, as outside training.
+      rate: float in [0, 1); share to drop, rounded to a multiple of 1/256.
+      seed: int32 [2], or None for no dropout, outside of training.
       first: int32 []; index of the first example.
 
     Returns:
-      As x.
+      [n, ...], of the dtype of x.
     """
     if seed is None or not rate:
         return x
-    share = max(1, round(256 * (1.0 - rate))) / 256.0  # as of `coins`, or the mean would move
+    share = max(1, round(256 * (1.0 - rate))) / 256.0  # rounded as in `coins`, to keep the mean
     kept = zoo.random.coins(seed, first, tf.shape(x)[0], tuple(x.shape[1:]), share)
     return x * tf.cast(kept, x.dtype) * tf.cast(1.0 / share, x.dtype)

@@ -1,9 +1,9 @@
-"""Stateless noise by example: the only source of randomness in models.
+"""Stateless random numbers per example, the only source of randomness in models.
 
-Example k gets the same numbers whatever the batch it is drawn in: a draw of D numbers an example is
-cut out of one long Philox stream, in which example k begins at block k * ceil(D / 4). Only the
-integer stream is TensorFlow's; the floats are made from it here, because its float draws under XLA
-are other numbers than without, and change with the size of the draw.
+Example k gets the same numbers in any batch. D numbers per example are read from one long Philox
+stream, in which example k begins at block k * ceil(D / 4). TensorFlow provides only the integer
+stream. The floats are computed here, because TensorFlow's random floats differ with and without
+XLA and depend on the size of the batch.
 
 Source: Salmon, Moraes, Dror and Shaw, Parallel random numbers: as easy as 1, 2, 3, SC 2011 (Philox
 4x32-10); Box and Muller, A note on the generation of random normal deviates, 1958.
@@ -20,28 +20,28 @@ from zoo.errors import InputError
 __all__ = ["as_seed", "bernoulli", "coins", "fold_in", "normal", "uniform"]
 
 _PHILOX = 1
-_BLOCK = 4  # integers that one value of the counter gives
+_BLOCK = 4  # integers per value of the counter
 
 
 def as_seed(seed):
-    """Returns a seed, one int or two, as int32 [2].
+    """Converts a seed, one int or two ints, to an int32 [2] array.
 
     Raises:
-      InputError: if it is something else.
+      InputError: if the seed is invalid.
     """
     with contextlib.suppress(ValueError, TypeError, OverflowError):
         values = np.asarray([0, seed] if np.ndim(seed) == 0 else seed)
         if values.shape == (2,) and (values.astype(np.int32) == values).all():
             return values.astype(np.int32)
-    raise InputError(f"Expected a seed: an int32, or two. Received: {seed!r}")
+    raise InputError(f"seed must be one int32 or two. Received: seed={seed!r}")
 
 
 def fold_in(seed, *numbers):
-    """Makes a new seed of a seed and numbers that name a use of it.
+    """Derives a new seed from a seed and numbers that identify its use.
 
     Args:
       seed: int32 [2].
-      *numbers: int32 or int64 [] each; a step, a draw site.
+      *numbers: int32 or int64 [] each; for example a step, or the index of a random operation.
 
     Returns:
       int32 [2].
@@ -53,10 +53,10 @@ def fold_in(seed, *numbers):
 
 
 def uniform(seed, first, n, shape):
-    """Draws from [0, 1).
+    """Samples from the uniform distribution on [0, 1).
 
     Args:
-      seed: int32 [2]; example k depends on (seed, first + k) alone.
+      seed: int32 [2]; example k depends only on (seed, first + k).
       first: int32 or int64 []; index of the first example.
       n: int32 []; number of examples.
       shape: tuple of int; the shape of one example.
@@ -71,10 +71,10 @@ def uniform(seed, first, n, shape):
 
 
 def normal(seed, first, n, shape):
-    """Draws from Normal(0, 1), all of them within 6.8 of 0.
+    """Samples from Normal(0, 1). The absolute values are at most 6.8.
 
     Args:
-      seed: int32 [2]; example k depends on (seed, first + k) alone.
+      seed: int32 [2]; example k depends only on (seed, first + k).
       first: int32 or int64 []; index of the first example.
       n: int32 []; number of examples.
       shape: tuple of int; the shape of one example.
@@ -92,10 +92,10 @@ def normal(seed, first, n, shape):
 
 
 def bernoulli(seed, first, probs):
-    """Draws 1 with the given probabilities, else 0.
+    """Samples 1 with the given probabilities, else 0.
 
     Args:
-      seed: int32 [2]; example k depends on (seed, first + k) and its probabilities alone.
+      seed: int32 [2]; example k depends only on (seed, first + k) and its probabilities.
       first: int32 or int64 []; index of the first example.
       probs: float32 [n, *shape], in [0, 1].
 
@@ -107,14 +107,14 @@ def bernoulli(seed, first, probs):
 
 
 def coins(seed, first, n, shape, probability):
-    """Flips many coins with one probability: a quarter of the work of `uniform`.
+    """Samples bools with one probability, at a quarter of the cost of `uniform`.
 
     Args:
-      seed: int32 [2]; example k depends on (seed, first + k) alone.
+      seed: int32 [2]; example k depends only on (seed, first + k).
       first: int32 or int64 []; index of the first example.
       n: int32 []; number of examples.
       shape: tuple of int; the shape of one example.
-      probability: float in (0, 1], rounded to a multiple of 1/256, of which 1/256 is the least.
+      probability: float in (0, 1], rounded to a multiple of 1/256, at least 1/256.
 
     Returns:
       bool [n, *shape].
@@ -127,13 +127,13 @@ def coins(seed, first, n, shape, probability):
 
 
 def _bits(seed, first, n, size, stream=0):
-    """Draws the integers behind everything else: uint32 [n, size rounded up to blocks].
+    """Returns random bits, uint32 [n, size rounded up to blocks].
 
-    Stream 1 makes new seeds, so that these share no number with a draw from the old one.
+    Stream 1 is reserved for `fold_in`, so that derived seeds are independent of other numbers.
     """
     blocks = -(-size // _BLOCK)
-    # The seed is the key as it is: StatelessRandomGetKeyCounter, which would mix it, gives other
-    # keys for negative numbers under XLA.
+    # The seed is used as the key directly, because StatelessRandomGetKeyCounter gives different
+    # keys under XLA for negative seeds.
     skipped = tf.cast(first, tf.uint64) * tf.constant(blocks, tf.uint64)
     return tf.raw_ops.StatelessRandomUniformFullIntV2(
         shape=[n, blocks * _BLOCK],

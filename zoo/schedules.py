@@ -1,4 +1,4 @@
-"""Learning rates that models share."""
+"""Shared learning rate schedules."""
 
 import math
 
@@ -8,12 +8,12 @@ __all__ = ["WarmCosine", "warm_cosine"]
 
 
 def warm_cosine(learning_rate, total_steps, warmup_steps=0):
-    """Makes a learning rate that rises from 0 on a line, then falls to 0 on a cosine.
+    """Creates a learning rate schedule with a linear warm-up from 0 and a cosine decay to 0.
 
     Args:
-      learning_rate: float; its highest value.
-      total_steps: int; steps of the whole training, or None: the rate then is constant.
-      warmup_steps: int; steps in which it rises, at most a tenth of all.
+      learning_rate: float; peak value.
+      total_steps: int; total number of training steps, or None for a constant rate.
+      warmup_steps: int; steps of the warm-up, reduced to at most a tenth of total_steps.
 
     Returns:
       WarmCosine, or the float.
@@ -27,13 +27,13 @@ def warm_cosine(learning_rate, total_steps, warmup_steps=0):
 class WarmCosine(keras.optimizers.schedules.LearningRateSchedule):
     """The schedule of `warm_cosine`.
 
-    keras.optimizers.schedules.CosineDecay with a warm-up is a conditional. An optimizer traces its
-    schedule for every weight, and the conditionals were a fifth of the time to trace a step.
+    With a warm-up, keras.optimizers.schedules.CosineDecay contains a conditional. An optimizer
+    traces its schedule for every weight, and the conditionals took a fifth of the tracing time.
 
     Args:
-      learning_rate: float; its highest value.
-      total_steps: int; steps until it is 0.
-      warmup_steps: int; steps in which it rises, fewer than total_steps.
+      learning_rate: float; peak value.
+      total_steps: int; step at which the rate is 0.
+      warmup_steps: int; steps of the warm-up, fewer than total_steps.
     """
 
     def __init__(self, learning_rate: float, total_steps: int, warmup_steps: int = 0):
@@ -42,8 +42,8 @@ class WarmCosine(keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step):
         step = keras.ops.cast(step, "float32")
-        done = (step - self.warmup_steps) / (self.total_steps - self.warmup_steps)
-        cosine = 0.5 + 0.5 * keras.ops.cos(math.pi * keras.ops.clip(done, 0.0, 1.0))
+        share = (step - self.warmup_steps) / (self.total_steps - self.warmup_steps)
+        cosine = 0.5 + 0.5 * keras.ops.cos(math.pi * keras.ops.clip(share, 0.0, 1.0))
         if self.warmup_steps:
             cosine = keras.ops.minimum(step / self.warmup_steps, cosine)
         return self.learning_rate * cosine

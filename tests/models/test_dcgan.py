@@ -1,4 +1,4 @@
-"""The DCGAN: the conformance checks, and its networks against independent numbers."""
+"""DCGAN: conformance tests, and networks that equal independent computations."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ test_conformance = zoo.testing.conformance(DCGAN, filters=16, latent_dim=32, lea
 
 @pytest.fixture
 def tiny():
-    """A DCGAN of 8 x 8 images of 256 levels, four of them, and their labels."""
+    """A DCGAN, four 8 x 8 images of 256 levels, and their labels."""
     keras.utils.set_random_seed(1)
     model = make(DCGAN, (8, 8, 1), 256, num_classes=2, latent_dim=3, filters=4)
     x = np.random.default_rng(1).integers(0, 256, (4, 8, 8, 1)).astype(np.float32) / 255.0
@@ -57,14 +57,14 @@ def test_the_singular_value_has_its_gradient():
     with tf.GradientTape() as tape:
         weight, _ = kernel.normalized(training=False)
         value = tf.reduce_sum(weight * tf.constant(c, tf.float32))
-    found = tape.gradient(value, kernel.kernel)
+    actual = tape.gradient(value, kernel.kernel)
     u, s, v = np.linalg.svd(kernel.kernel.numpy().astype(np.float64))
     normalized = kernel.kernel.numpy() / s[0]
     expected = (c - (c * normalized).sum() * np.outer(u[:, 0], v[0])) / s[0]
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-3)
 
 
-def test_singular_vectors_move_in_training_alone(tiny):
+def test_singular_vectors_change_only_in_training(tiny):
     model, x, y = tiny
     model.compile()
 
@@ -80,10 +80,10 @@ def test_singular_vectors_move_in_training_alone(tiny):
     assert not np.any(vectors() == before)
 
 
-def test_a_logit_is_of_its_own_image_alone(tiny):
+def test_a_logit_depends_only_on_its_image(tiny):
     model, x, y = tiny
     label = tf.one_hot(y, 2)
-    for _ in range(200):  # to where the singular vectors stay
+    for _ in range(200):  # until the singular vectors converge
         together = model.discriminate(x, label, tf.constant([1, 2]), 0)
     for k in range(4):
         alone = model.discriminate(x[k : k + 1], label[k : k + 1])
@@ -95,7 +95,7 @@ def leaky(h):
 
 
 def normalised(kernel):
-    """A kernel divided by its largest singular value, and the bias, in double precision."""
+    """Returns a kernel divided by its largest singular value, and the bias, in float64."""
     weight, bias = (w.numpy().astype(np.float64) for w in (kernel.kernel, kernel.bias))
     return weight / np.linalg.svd(weight.reshape(-1, weight.shape[-1]))[1][0], bias
 
@@ -116,10 +116,10 @@ def test_the_discriminator_is_that_of_the_papers_computed_by_hand(tiny):
         )
     features = leaky(maps + bias).reshape(4, -1)
     weight, bias = normalised(model.discriminator.head)
-    logits = features @ weight + bias  # of all images, and of those of each label
+    logits = features @ weight + bias  # one column for all images, and one per label
     expected = logits[:, 0] + logits[np.arange(4), 1 + y.numpy()]
-    found = model.discriminate(x, tf.one_hot(y, 2))
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+    actual = model.discriminate(x, tf.one_hot(y, 2))
+    np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_the_generator_is_that_of_the_papers_computed_by_hand(tiny):
@@ -140,17 +140,17 @@ def test_the_generator_is_that_of_the_papers_computed_by_hand(tiny):
     for i, j in np.ndindex(4, 4):
         maps[:, i, j] = np.einsum("nabc,abcd->nd", h[:, i : i + 3, j : j + 3], kernel)
     h = activated(maps)
-    image, kernel = np.zeros((4, 10, 10, 1)), next(weights)  # of which a border of 1 is cut
+    image, kernel = np.zeros((4, 10, 10, 1)), next(weights)  # with a border of 1, removed below
     for i, j in np.ndindex(4, 4):
         image[:, 2 * i : 2 * i + 4, 2 * j : 2 * j + 4] += np.einsum(
             "nc,abdc->nabd", h[:, i, j], kernel
         )
     expected = 1.0 / (1.0 + np.exp(-(image[:, 1:9, 1:9] + next(weights))))
-    found = model.generate(tf.constant(z, tf.float32), tf.constant(label, tf.float32))
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    actual = model.generate(tf.constant(z, tf.float32), tf.constant(label, tf.float32))
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_samples_are_normalised_by_the_statistics_of_training_not_of_the_batch(tiny):
+def test_samples_are_normalized_by_training_statistics(tiny):
     model, x, y = tiny
     model.compile()
     for _ in range(5):
@@ -161,20 +161,20 @@ def test_samples_are_normalised_by_the_statistics_of_training_not_of_the_batch(t
     seed = tf.constant([1, 2])
     z = zoo.random.normal(seed, 0, 6, (3,))
     label = tf.one_hot([0, 1, 0, 1, 0, 1], 2)
-    whole = model.generate(z, label)
+    full = model.generate(z, label)
     for first in (0, 4):
         part = model.generate(z[first : first + 2], label[first : first + 2])
-        np.testing.assert_allclose(part, whole[first : first + 2], atol=1e-6)
+        np.testing.assert_allclose(part, full[first : first + 2], atol=1e-6)
     by_batch = [model.generate(z[k : k + 2], label[k : k + 2], training=True) for k in (0, 4)]
-    assert np.abs(by_batch[0] - whole[:2]).max() > 1e-3
-    assert np.abs(by_batch[1] - whole[4:]).max() > 1e-3
+    assert np.abs(by_batch[0] - full[:2]).max() > 1e-3
+    assert np.abs(by_batch[1] - full[4:]).max() > 1e-3
 
 
 def test_images_are_augmented_as_computed_by_hand():
     x = np.random.default_rng(1).uniform(size=(9, 16, 24, 3))
-    found = augmented(tf.constant(x, tf.float32), tf.constant([3, 4]), 5).numpy()
+    actual = augmented(tf.constant(x, tf.float32), tf.constant([3, 4]), 5).numpy()
     draws = zoo.random.uniform(tf.constant([3, 4]), 5, 9, (7,)).numpy()
-    for image, u, changed in zip(x, draws, found, strict=True):
+    for image, u, changed in zip(x, draws, actual, strict=True):
         h = 2.0 * image - 1.0 + (u[0] - 0.5)
         grey = h.mean(axis=2, keepdims=True)
         h = grey + 2.0 * u[1] * (h - grey)
@@ -186,16 +186,16 @@ def test_images_are_augmented_as_computed_by_hand():
         np.testing.assert_allclose(2.0 * changed - 1.0, h, atol=1e-5)
 
 
-def test_the_discriminator_sees_augmented_images_in_training_alone(tiny):
+def test_the_discriminator_receives_augmented_images_only_in_training(tiny):
     plain, x, y = tiny
     model = make(DCGAN, (8, 8, 1), 256, num_classes=2, latent_dim=3, filters=4, augment=True)
     model.set_weights(plain.get_weights())
     label, seed = tf.one_hot(y, 2), tf.constant([1, 2])
-    seen = plain.discriminate(augmented(x, seed, 6), label)
+    expected = plain.discriminate(augmented(x, seed, 6), label)
     np.testing.assert_array_equal(model.discriminate(x, label), plain.discriminate(x, label))
-    found = model.discriminate(x, label, seed, 6)
-    np.testing.assert_allclose(found, seen, rtol=1e-4, atol=1e-6)
-    assert np.abs(found - plain.discriminate(x, label)).max() > 1e-5
+    actual = model.discriminate(x, label, seed, 6)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)
+    assert np.abs(actual - plain.discriminate(x, label)).max() > 1e-5
     model.compile()
     before = [w.numpy() for w in model.generator.trainable_weights]
     model.train_step((x, y))
@@ -206,7 +206,7 @@ def test_the_discriminator_sees_augmented_images_in_training_alone(tiny):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"shape": (7, 7, 1)}, r"sides of 8 to 128.*shape=\(7, 7, 1\)"),
+        ({"shape": (7, 7, 1)}, r"must be 8 to 128.*shape=\(7, 7, 1\)"),
         ({"shape": (28, 129, 1)}, r"shape=\(28, 129, 1\)"),
         ({"shape": (28, 28)}, r"shape=\(28, 28\)"),
         ({"levels": 0}, "levels=0"),
@@ -214,6 +214,6 @@ def test_the_discriminator_sees_augmented_images_in_training_alone(tiny):
         ({"learning_rate": 0.0}, "learning_rate=0.0"),
     ],
 )
-def test_what_cannot_be_is_refused(options, message):
+def test_invalid_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         make(DCGAN, **{"shape": (8, 8, 1), **options})

@@ -1,4 +1,4 @@
-"""The GAN: the conformance checks, and its losses and steps against independent numbers."""
+"""GAN: conformance tests, and losses and steps that equal independent computations."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ test_conformance = zoo.testing.conformance(GAN, hidden_dim=128, latent_dim=8, le
 
 @pytest.fixture
 def tiny():
-    """A GAN of 2 x 2 images of 256 levels, four of them, and their labels."""
+    """A GAN, four 2 x 2 images of 256 levels, and their labels."""
     keras.utils.set_random_seed(1)
     model = make(GAN, (2, 2, 1), 256, num_classes=2, latent_dim=3, hidden_dim=5, dropout_rate=0.3)
     for k, weight in enumerate(model.trainable_weights):
@@ -24,7 +24,7 @@ def tiny():
 
 
 def by_hand(layers, h, label, slope=0.2):
-    """What dense layers give in double precision; the label goes in where it is given."""
+    """Computes dense layers in float64, with the label as an additional input if given."""
     for k, (kernel, bias) in enumerate(layers):
         if label is not None and (k == 0 or len(kernel) > h.shape[1]):
             h = np.concatenate([h, label], axis=1)
@@ -42,7 +42,7 @@ def pairs(weights):
 def test_the_losses_are_those_of_the_paper_computed_by_hand(tiny):
     model, x, y = tiny
     model.compile()
-    found = {key: float(value) for key, value in model.test_step((x, y)).items()}
+    actual = {key: float(value) for key, value in model.test_step((x, y)).items()}
     seed = model.step_seed(0)
     z = zoo.random.normal(seed, 0, 4, (3,)).numpy().astype(np.float64)
     label = np.eye(2)[y.numpy()]
@@ -53,23 +53,31 @@ def test_the_losses_are_those_of_the_paper_computed_by_hand(tiny):
     logits = by_hand(discriminator, images, np.concatenate([label, label]))[:, 0]
     probability = 1.0 / (1.0 + np.exp(-logits))  # that it is data
     on_data, on_fakes = probability[:4], probability[4:]
-    assert found["generator_loss"] == pytest.approx(-np.log(on_fakes).mean(), rel=1e-5)
+    assert actual["generator_loss"] == pytest.approx(-np.log(on_fakes).mean(), rel=1e-5)
     loss = -np.log(on_data).mean() - np.log(1.0 - on_fakes).mean()
-    assert found["discriminator_loss"] == pytest.approx(loss, rel=1e-5)
-    assert found["discriminator_accuracy"] == pytest.approx(np.mean(on_data > on_fakes))
+    assert actual["discriminator_loss"] == pytest.approx(loss, rel=1e-5)
+    assert actual["discriminator_accuracy"] == pytest.approx(np.mean(on_data > on_fakes))
+
+
+def test_a_sample_is_the_rounded_image_of_its_latents(tiny):
+    model, _, y = tiny
+    z = zoo.random.normal(zoo.random.as_seed(5), 2, 4, model.latent_shape)
+    image = model.decode(z, y).numpy()
+    np.testing.assert_array_equal(model.sample(4, 5, y, 2), np.round(image * 255.0) / 255.0)
+    assert 0 < image.min() < image.max() < 1
 
 
 def test_one_pass_gives_the_gradients_of_both_losses(tiny):
-    """Against two passes and two tapes, one for each loss as it is written."""
+    """Compares with two passes and two tapes, one per loss."""
     model, x, y = tiny
     model.compile()
     seed, label = zoo.random.fold_in(tf.zeros([2], tf.int32), 0, 1), tf.one_hot(y, 2)
     z = zoo.random.normal(zoo.random.fold_in(seed, 0), 0, 4, (3,))
-    drawn = zoo.random.fold_in(seed, 1)
+    noise_seed = zoo.random.fold_in(seed, 1)
 
     def judged(images, k):
         both = tf.reshape(tf.stack([images, images], axis=1), [-1, 2, 2, 1])
-        return model.discriminate(both, tf.repeat(label, 2, axis=0), drawn, 0)[k::2]
+        return model.discriminate(both, tf.repeat(label, 2, axis=0), noise_seed, 0)[k::2]
 
     def rounded(images):
         return tf.grad_pass_through(lambda i: tf.round(255.0 * i) / 255.0)(images)
@@ -92,7 +100,7 @@ def test_one_pass_gives_the_gradients_of_both_losses(tiny):
 
 
 @pytest.mark.parametrize("rates", [(0.0, 1.0), (1.0, 0.0)])
-def test_an_update_of_one_network_leaves_the_other_alone(tiny, rates):
+def test_an_update_of_one_network_does_not_change_the_other(tiny, rates):
     model, x, y = tiny
     for moves, rate in zip(
         zoo.testing.moves_of_one_step(model, (x, y), *rates), rates, strict=True
@@ -100,8 +108,8 @@ def test_an_update_of_one_network_leaves_the_other_alone(tiny, rates):
         assert all(move.any() == bool(rate) for move in moves)
 
 
-def test_a_discriminator_that_is_sure_teaches_the_generator_as_well(tiny):
-    """Far from zero the loss is a line: its gradient does not depend on how sure D is."""
+def test_a_confident_discriminator_still_gives_gradients(tiny):
+    """For large logits the loss is linear, so its gradient does not vanish."""
     model, x, y = tiny
     moves = []
     for bias in (-30.0, -55.0, -500.0):
@@ -117,17 +125,17 @@ def test_a_discriminator_that_is_sure_teaches_the_generator_as_well(tiny):
         assert np.isfinite(surest).all()
 
 
-def test_the_discriminator_drops_units_in_training_alone(tiny):
+def test_the_discriminator_uses_dropout_only_in_training(tiny):
     model, x, y = tiny
     label = tf.one_hot(y, 2)
-    whole, again = (model.discriminate(x, label).numpy() for _ in range(2))
-    np.testing.assert_array_equal(again, whole)
-    drawn = [model.discriminate(x, label, tf.constant([1, k]), 0).numpy() for k in range(2)]
-    for logits, other in ((drawn[0], whole), (drawn[1], whole), (*drawn,)):
+    full, again = (model.discriminate(x, label).numpy() for _ in range(2))
+    np.testing.assert_array_equal(again, full)
+    dropped = [model.discriminate(x, label, tf.constant([1, k]), 0).numpy() for k in range(2)]
+    for logits, other in ((dropped[0], full), (dropped[1], full), (*dropped,)):
         assert np.abs(logits - other).max() > 1e-2
 
 
-def test_the_learning_rate_falls_to_nothing_over_the_steps_of_a_run(tiny):
+def test_the_learning_rate_decays_to_zero(tiny):
     model, *_ = tiny
     for total, shares in ((100, (1.0, 0.0)), (None, (1.0, 1.0))):
         model.compile(total_steps=total)
@@ -183,6 +191,6 @@ def test_a_discriminator_that_is_right_has_not_won_before_it_is_sure():
     ]
     assert model.diagnose(log) is None
     surer = [{**line, "generator_loss": 11.0} for line in log]
-    assert "the discriminator has won" in model.diagnose(surer)
+    assert "the discriminator dominates" in model.diagnose(surer)
     assert model.diagnose(surer[:99]) is None
     assert model.diagnose([*surer[:-1], log[-1]]) is None

@@ -75,8 +75,8 @@ def test_kl_is_the_textbook_formula(tiny):
 
 def test_sample_has_the_frequencies_of_the_model(tiny):
     model, x = tiny
-    drawn = model.sample(20_000, tf.constant([1, 1])).numpy().reshape(-1, 4)
-    counts = np.bincount((drawn @ [8, 4, 2, 1]).astype(int), minlength=16) / len(drawn)
+    samples = model.sample(20_000, tf.constant([1, 1])).numpy().reshape(-1, 4)
+    counts = np.bincount((samples @ [8, 4, 2, 1]).astype(int), minlength=16) / len(samples)
     expected = np.exp(exact_log_prob(model, x))
     np.testing.assert_allclose(counts, expected, atol=4.5 * np.sqrt(expected.max() / 20_000))
 
@@ -88,10 +88,10 @@ def test_decode_is_the_mean_of_what_sample_draws():
         likelihood = model.likelihood(z).distribution
         u = (np.arange(4096, dtype=np.float32) + 0.5)[:, None, None, None] / 4096
         if levels == 2:
-            drawn = tf.cast(u < likelihood.probs_parameter(), tf.float32)
+            samples = tf.cast(u < likelihood.probs_parameter(), tf.float32)
         else:
-            drawn = likelihood.quantile(u) / 255.0
-        np.testing.assert_allclose(model.decode(z)[0], np.mean(drawn, axis=0), atol=3e-3)
+            samples = likelihood.quantile(u) / 255.0
+        np.testing.assert_allclose(model.decode(z)[0], np.mean(samples, axis=0), atol=3e-3)
 
 
 @pytest.mark.parametrize("shape", [(7, 9, 1), (1, 1, 1), (33, 20, 3)])
@@ -102,6 +102,7 @@ def test_any_size_of_image(shape):
     assert model.reconstruct(x).shape == x.shape
 
 
+@pytest.mark.slow
 def test_the_first_steps_on_large_images_do_not_overflow():
     """Without `bounded` the loss of these steps is 1e18 nats, then NaN."""
     keras.utils.set_random_seed(3)

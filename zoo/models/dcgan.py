@@ -3,12 +3,12 @@
     z ~ Normal(0, I)                               [latent_dim]
     x = G(z), rounded to the levels of the data
 
-The discriminator D gives the logit of "x is data". With softplus(a) = log(1 + e^a) the losses are
+The discriminator D returns the logit of "x is data". With softplus(a) = log(1 + e^a) the losses are
 
     discriminator_loss = E softplus(-D(x)) + E softplus(D(G(z)))
     generator_loss     = E softplus(-D(G(z)))                       (non-saturating)
 
-Both double or halve the side of the image by convolutions of 4 x 4 with a stride of 2.
+Convolutions of 4 x 4 with a stride of 2 double the sides of the image in G and halve them in D.
 
 Family: generative adversarial network
 
@@ -19,19 +19,19 @@ Differs from the source:
 
 * spectral normalization of D instead of batch normalization (Miyato, Kataoka, Koyama and Yoshida,
   Spectral normalization for generative adversarial networks, ICLR 2018, algorithm 1);
-* both networks are updated at once, from the same fakes;
-* samples come from a moving average of the generator's weights (Karras, Aila, Laine and Lehtinen,
-  Progressive growing of GANs, ICLR 2018);
-* leaky rectifiers in G as in D: without them, images of all z are alike at first, which worsens
-  with depth;
-* a convolution of 3 x 3 in G before it doubles any side;
-* kernels of 4 x 4, not 5 x 5;
-* a learning rate that falls;
-* z is normal, of 64 dimensions, not 100;
+* both networks are updated simultaneously, with the same fakes;
+* samples come from an EMA of the generator's weights (Karras, Aila, Laine and Lehtinen, Progressive
+  growing of GANs, ICLR 2018);
+* leaky ReLUs in G too, because with ReLUs the initial images of all z are similar, especially in
+  deep networks;
+* a convolution of 3 x 3 in G before the first upsampling;
+* kernels of 4 x 4 instead of 5 x 5;
+* a learning rate decay;
+* z is normal with 64 dimensions instead of uniform with 100;
 * fakes are rounded to the levels of the data;
-* G ends in a sigmoid, because images are in [0, 1];
+* the output of G is a sigmoid, because images are in [0, 1];
 * conditional on the label by concatenation to z in G and by projection in D (Miyato and Koyama,
-  cGANs with projection discriminator, ICLR 2018), whose kernels and biases are normalized as one;
+  cGANs with projection discriminator, ICLR 2018), which is normalized as one matrix;
 * with `augment`, for small data sets, D receives augmented images and fakes (Zhao, Liu, Lin, Zhu
   and Han, Differentiable augmentation for data-efficient GAN training, NeurIPS 2020).
 """
@@ -49,23 +49,23 @@ from zoo.spec import Spec
 __all__ = ["DCGAN"]
 
 LEAST, MOST = 8, 128  # sides of an image
-SLOPE = 0.2  # of the rectifiers below zero
-WIDEST = 8  # times `filters` in the widest layer
-STDDEV = 0.02  # of the first weights
+SLOPE = 0.2  # of the leaky ReLUs
+WIDEST = 8  # channels of the widest layer, as a multiple of `filters`
+STDDEV = 0.02  # of the initial weights
 
 
 class DCGAN(AdversarialModel):
-    """A GAN of convolutions.
+    """A GAN of convolutional networks.
 
     Args:
       spec: Spec of an image, with sides of 8 to 128.
-      condition: Spec of the label that the model is conditional on; None is unconditional.
-      latent_dim: dimensions of z.
-      filters: channels at half the side of the image, doubled each time the side halves, but no
-        more than 8 times as many.
+      condition: Spec of the label, or None for an unconditional model.
+      latent_dim: number of latent dimensions.
+      filters: channels at half resolution. Each halving of the sides doubles them, up to 8 times as
+        many.
       learning_rate: initial learning rate of Adam, for both networks.
-      augment: whether D receives images with changed colours, shifted and partly covered; better
-        for data sets of a few thousand images.
+      augment: whether to train D on images with random colours, shifts and cutouts. Recommended for
+        data sets of a few thousand images.
 
     Raises:
       ValueError: if an argument is invalid.
@@ -86,7 +86,7 @@ class DCGAN(AdversarialModel):
         self.require(filters >= 1, "filters must be positive.", filters=filters)
         self.require(
             all(LEAST <= side <= MOST for side in spec.shape[:2]),
-            f"Expected images with sides of {LEAST} to {MOST}. Add --size N (size=N).",
+            f"The sides of images must be {LEAST} to {MOST}. Add --size N (size=N).",
             shape=spec.shape,
         )
         self.generator = generator(self.shape, self.num_classes, latent_dim, filters)
@@ -97,18 +97,18 @@ class DCGAN(AdversarialModel):
         self.build()
 
     def discriminate(self, x, label, seed=None, first=0):
-        """Returns the logits of images, as `AdversarialModel`; of augmented ones in training."""
+        """Returns the logits of images, as `AdversarialModel`, with augmentation in training."""
         if self.augment and seed is not None:
             x = augmented(x, seed, first)
         return super().discriminate(x, label, seed, first)
 
 
 def augmented(x, seed, first):
-    """Changes the colours of images, moves them and covers a part, all differentiably.
+    """Applies random changes of colours, shifts and cutouts, which are differentiable.
 
     Args:
       x: float32 [n, height, width, channels], in [0, 1].
-      seed: int32 [2]; what becomes of image k depends on (seed, first + k) alone.
+      seed: int32 [2]; the augmentation of image k depends only on (seed, first + k).
       first: int32 []; index of the first image.
 
     Returns:
@@ -116,44 +116,55 @@ def augmented(x, seed, first):
     """
     _, height, width, _ = x.shape
     u = zoo.random.uniform(seed, first, tf.shape(x)[0], (7, 1, 1, 1))
-    brightness, saturation, contrast, *places = tf.unstack(u, axis=1)  # [n, 1, 1, 1] each
-    x += 0.5 * brightness - 0.75  # in [-0.5, 0.5] before it is made brighter or darker
+    brightness, saturation, contrast, *offsets = tf.unstack(u, axis=1)  # [n, 1, 1, 1] each
+    x += 0.5 * brightness - 0.75  # shifts [0, 1] to [-0.5, 0.5], and by up to +-0.25
     grey = tf.reduce_mean(x, axis=3, keepdims=True)
     x = grey + 2.0 * saturation * (x - grey)
     mean = tf.reduce_mean(x, axis=(1, 2, 3), keepdims=True)
     x = mean + (0.5 + contrast) * (x - mean)
     # [n, 1] each
-    down, right, row, column = (tf.reshape(place, [-1, 1]) for place in places)
-    x = tf.einsum("nij,njwc->niwc", moved(down, height), x)
-    x = tf.einsum("nij,nhjc->nhic", moved(right, width), x)
-    hidden = covered(row, height)[:, :, None] & covered(column, width)[:, None, :]
-    return tf.where(hidden[..., None], 0.5, x + 0.5)
+    down, right, row, column = (tf.reshape(offset, [-1, 1]) for offset in offsets)
+    x = tf.einsum("nij,njwc->niwc", shift_matrices(down, height), x)
+    x = tf.einsum("nij,nhjc->nhic", shift_matrices(right, width), x)
+    cutout = cutout_mask(row, height)[:, :, None] & cutout_mask(column, width)[:, None, :]
+    return tf.where(cutout[..., None], 0.5, x + 0.5)
 
 
-def moved(u, side):
-    """Makes matrices that move a side by up to an eighth, float32 [n, side, side], of u [n, 1]."""
-    most = side // 8
-    steps = tf.cast(tf.floor(u * (2 * most + 1)), tf.int32) - most
+def shift_matrices(u, side):
+    """Returns matrices that shift by up to an eighth of a side, float32 [n, side, side].
+
+    Args:
+      u: float32 [n, 1], uniform in [0, 1).
+      side: int; pixels.
+    """
+    limit = side // 8
+    steps = tf.cast(tf.floor(u * (2 * limit + 1)), tf.int32) - limit
     return tf.one_hot(tf.range(side) - steps, side)
 
 
-def covered(u, side):
-    """Chooses up to half of a side, around any of its places: bool [n, side], of u [n, 1]."""
+def cutout_mask(u, side):
+    """Returns a mask of up to half of a side at a random position, bool [n, side].
+
+    Args:
+      u: float32 [n, 1], uniform in [0, 1).
+      side: int; pixels.
+    """
     centre = tf.floor(u * (side + 1))
-    place = tf.range(side, dtype=tf.float32)
-    return (place >= centre - side // 4) & (place < centre + side // 4)
+    pixel = tf.range(side, dtype=tf.float32)
+    return (pixel >= centre - side // 4) & (pixel < centre + side // 4)
 
 
 def normal():
-    """Returns a new initializer: one that is used twice gives the same numbers both times."""
+    """Returns a new initializer. A shared initializer would give equal weights to two layers."""
     return keras.initializers.RandomNormal(stddev=STDDEV)
 
 
 def pyramid(shape, filters, smallest):
-    """Halves the sides of an image until none is above the smallest.
+    """Halves the sides of an image until none exceeds `smallest`.
 
     Returns:
-      ([(height, width), …], [int, …]): sizes from that of the image on, channels of those after it.
+      ([(height, width), …], [int, …]): the sizes, starting with the image, and the channels of all
+      but the first.
     """
     sizes = [shape[:2]]
     while max(sizes[-1]) > smallest:
@@ -162,7 +173,7 @@ def pyramid(shape, filters, smallest):
 
 
 def generator(shape, num_classes, latent_dim, filters):
-    """Builds (z, one-hot label) -> images, [n, *shape] in [0, 1]."""
+    """Builds the generator: (z, one-hot label) -> images, [n, *shape] in [0, 1]."""
     z = keras.Input((latent_dim,))
     label = keras.Input((num_classes,))
     (*sizes, first), widths = pyramid(shape, filters, smallest=7)
@@ -181,24 +192,24 @@ def generator(shape, num_classes, latent_dim, filters):
 
 
 def linear(layer, *args, **kwargs):
-    """Returns a layer without a bias, which the normalization after it would remove."""
+    """Returns a layer without a bias, because the normalization after it removes any bias."""
     return layer(*args, use_bias=False, kernel_initializer=normal(), **kwargs)
 
 
 def activated(h):
-    """Applies batch normalization, then a leaky rectifier."""
+    """Applies batch normalization and a leaky ReLU."""
     return keras.layers.LeakyReLU(SLOPE)(keras.layers.BatchNormalization()(h))
 
 
 class Discriminator(keras.layers.Layer):
-    """(x, one-hot label) -> logits, float32 [n]."""
+    """The discriminator: (x, one-hot label) -> logits, float32 [n]."""
 
     def __init__(self, shape, num_classes, filters, **kwargs):
         super().__init__(autocast=False, **kwargs)
         sizes, widths = pyramid(shape, filters, smallest=4)
         pairs = itertools.pairwise([shape[2], *widths])
         self.convolutions = [Kernel((4, 4, *pair)) for pair in pairs]
-        # A column for all images and one for those of each label: the projection discriminator.
+        # Projection discriminator: one column for all images, and one per label.
         self.head = Kernel((math.prod(sizes[-1]) * widths[-1], 1 + num_classes))
         self.built = True
 
@@ -214,13 +225,13 @@ class Discriminator(keras.layers.Layer):
 
 
 class Kernel(keras.layers.Layer):
-    """A kernel whose largest singular value is about 1 once training has begun, and a bias.
+    """A kernel with spectral normalization, and a bias.
 
-    The value is that of the matrix to the kernel's last dimension. One step of the power method in
-    each step of training follows it, from the singular vector of the step before.
+    The kernel is divided by the largest singular value of its matrix, whose columns are the last
+    axis. Every training step tracks this value with one power iteration.
 
     Args:
-      shape: tuple of int, of the kernel.
+      shape: tuple of int; the shape of the kernel.
     """
 
     def __init__(self, shape):
@@ -233,7 +244,7 @@ class Kernel(keras.layers.Layer):
         self.built = True
 
     def normalized(self, training):
-        """Returns the kernel and the bias in the precision of computing."""
+        """Returns the normalized kernel and the bias, in the compute dtype."""
         matrix = tf.reshape(self.kernel, [-1, self.kernel.shape[-1]])
         fixed = tf.stop_gradient(matrix)
         left = tf.nn.l2_normalize(tf.matmul(fixed, self.vector))

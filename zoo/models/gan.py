@@ -3,7 +3,7 @@
     z ~ Normal(0, I)                               [latent_dim]
     x = G(z), rounded to the levels of the data
 
-The discriminator D gives the logit of "x is data". With softplus(a) = log(1 + e^a) the losses are
+The discriminator D returns the logit of "x is data". With softplus(a) = log(1 + e^a) the losses are
 
     discriminator_loss = E softplus(-D(x)) + E softplus(D(G(z)))
     generator_loss     = E softplus(-D(G(z)))                       (non-saturating)
@@ -16,12 +16,12 @@ on the label: Mirza and Osindero, Conditional generative adversarial nets, 2014.
 
 Differs from the source:
 
-* both networks are updated at once, from the same fakes;
-* leaky rectifiers instead of maxout and sigmoids;
-* Adam, with a learning rate that falls;
+* both networks are updated simultaneously, with the same fakes;
+* leaky ReLUs instead of maxout and sigmoids;
+* Adam with a learning rate decay;
 * z is normal;
 * fakes are rounded to the levels of the data;
-* samples come from a moving average of the generator's weights.
+* samples come from an EMA of the generator's weights.
 """
 
 import keras
@@ -34,7 +34,7 @@ from zoo.spec import Spec
 
 __all__ = ["GAN"]
 
-SLOPE = 0.2  # of the rectifiers below zero
+SLOPE = 0.2  # of the leaky ReLUs
 
 
 class GAN(AdversarialModel):
@@ -42,10 +42,10 @@ class GAN(AdversarialModel):
 
     Args:
       spec: Spec of an image.
-      condition: Spec of the label that the model is conditional on; None is unconditional.
-      latent_dim: dimensions of z.
-      hidden_dim: units of the two hidden layers of either network.
-      dropout_rate: share of the discriminator's hidden values that training drops.
+      condition: Spec of the label, or None for an unconditional model.
+      latent_dim: number of latent dimensions.
+      hidden_dim: units of the two hidden layers of each network.
+      dropout_rate: dropout rate of the hidden layers of the discriminator.
       learning_rate: initial learning rate of Adam, for both networks.
 
     Raises:
@@ -74,12 +74,12 @@ class GAN(AdversarialModel):
         self.build()
 
     def discriminate(self, x, label, seed=None, first=0):
-        """Returns the logits of images, as of `AdversarialModel`."""
+        """Returns the logits of images, as `AdversarialModel`."""
         return tf.cast(self.discriminator(x, label, seed=seed, first=first), tf.float32)
 
 
 def generator(shape, num_classes, latent_dim, hidden_dim):
-    """Builds (z, one-hot label) -> images, [n, *shape] in [0, 1]."""
+    """Builds the generator: (z, one-hot label) -> images, [n, *shape] in [0, 1]."""
     z = keras.Input((latent_dim,))
     label = keras.Input((num_classes,))
     h = keras.layers.Concatenate()([z, label])
@@ -92,11 +92,11 @@ def generator(shape, num_classes, latent_dim, hidden_dim):
 
 
 class Discriminator(keras.layers.Layer):
-    """(x, one-hot label) -> logits, [n].
+    """The discriminator: (x, one-hot label) -> logits, [n].
 
     Args:
       hidden_dim: int; units of the two hidden layers.
-      dropout_rate: float; share of their values that is dropped where there is a seed.
+      dropout_rate: float; dropout rate, applied if a seed is given.
     """
 
     def __init__(self, hidden_dim, dropout_rate, **kwargs):
@@ -110,6 +110,6 @@ class Discriminator(keras.layers.Layer):
         h = tf.ensure_shape(h, [None, x.shape[1] * x.shape[2] * x.shape[3]])
         for k, dense in enumerate(self.hidden):
             h = tf.nn.leaky_relu(dense(tf.concat([h, tf.cast(label, h.dtype)], axis=-1)), SLOPE)
-            drawn = None if seed is None else zoo.random.fold_in(seed, k)
-            h = dropout(h, self.dropout_rate, drawn, first)
+            layer_seed = None if seed is None else zoo.random.fold_in(seed, k)
+            h = dropout(h, self.dropout_rate, layer_seed, first)
         return self.head(h)[:, 0]

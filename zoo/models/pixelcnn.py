@@ -1,14 +1,15 @@
-"""PixelCNN: an autoregressive model of pixels, of convolutions that see what is above and left.
+"""PixelCNN: an autoregressive model of pixels with two stacks of masked convolutions.
 
     p(x) = prod_i p(x_i | x_0 … x_{i-1})
 
-with i the positions in raster order: pixels, or squares of `block` x `block` pixels. Within a
-position its S values (pixels of the square, colours) depend each on those before it: binary values
-by a table of every case, others by a mixture of discretised logistic distributions whose locations
-move with the values before. Two stacks of convolutions give the parameters of all positions at
-once: the vertical one sees the rows above, the horizontal one the row of the position, left of it,
-and the vertical one; so nothing before a position is out of sight. The loss is -log p(x), in nats
-per image, and exact.
+with positions i in raster order: pixels, or squares of `block` x `block` pixels. Each of the S
+values of a position (pixels of the square, colours) depends on the previous values. Binary values
+have a table of all cases. Others have a mixture of discretized logistic distributions whose
+locations depend on the previous values.
+
+Two stacks of convolutions compute the parameters of all positions at once. The vertical stack sees
+the rows above. The horizontal stack sees the positions to the left and the vertical stack. Together
+they have no blind spot. The loss is the exact -log p(x) in nats per image.
 
 Family: autoregressive
 
@@ -22,10 +23,10 @@ Differs from the source:
 * squares of pixels as positions;
 * kernels of 2 x 3 and 1 x 2, the unmasked part of 3 x 3 and 1 x 3;
 * a bias for every position;
-* a label biases each position (section 2.3 of the source) in the first layer, and all positions
-  alike in the others;
+* a label adds a bias per position (section 2.3 of the source) in the first layer, and the same bias
+  for all positions in the other layers;
 * dropout;
-* a moving average of the weights;
+* an EMA of the weights;
 * Adam.
 """
 
@@ -39,23 +40,23 @@ from zoo.spec import Spec
 
 __all__ = ["PixelCNN"]
 
-REACH = 3  # rows above, and positions to the left, that the first layer sees
-PLACES = 8  # channels of the map of places that a label stands for
+REACH = 3  # rows above, and positions to the left, in the receptive field of the first layer
+PLACES = 8  # channels of the class embedding per position
 
 
 class PixelCNN(RasterModel):
     """A gated PixelCNN.
 
     Args:
-      spec: Spec of an image, the sides multiples of block.
-      condition: Spec of the label that the model is conditional on; None is unconditional.
-      block: side of the squares of pixels that are drawn at once; 1 is a pixel at a time.
+      spec: Spec of an image with sides that are multiples of block.
+      condition: Spec of the label, or None for an unconditional model.
+      block: side of the squares of pixels that are sampled in one step. 1 is a pixel per step.
       filters: channels of the convolutions.
-      num_layers: gated layers, each with a vertical and a horizontal convolution.
-      mixtures: components of the mixture, for more than 2 levels.
-      dropout_rate: share of the channels' values that training drops; None is 0.2 for 2
-        levels, which a model of this size memorizes, and 0.1 for more.
-      learning_rate: of Adam at its highest; it falls to 0 on a cosine.
+      num_layers: number of gated layers, each with a vertical and a horizontal convolution.
+      mixtures: number of mixture components, for more than 2 levels.
+      dropout_rate: dropout rate of the channels. Default: 0.2 for 2 levels, because the model
+        overfits binary images, else 0.1.
+      learning_rate: peak learning rate of Adam, with a cosine decay.
 
     Raises:
       ValueError: if an argument is invalid.
@@ -103,63 +104,63 @@ class PixelCNN(RasterModel):
         self.build()
 
     def parameters(self, x, label, seed=None, first=0):
-        """Computes the parameters of all positions, each from those before it.
+        """Computes the parameters of all positions, each from the previous positions.
 
         Args:
           x: float32 [n, H, W, S], positions of the raster, in [0, 1].
           label: float32 [n, num_classes], one-hot.
-          seed: int32 [2], of the dropout, or None for none.
+          seed: int32 [2] for dropout, or None for no dropout.
           first: int32 []; index of the first image.
 
         Returns:
-          float32 [n, H, W, P], what the raster makes a distribution of.
+          float32 [n, H, W, P], the argument of `Raster.distribution`.
         """
-        # The networks see images turned by 180 degrees. The kernels, which are the unmasked part of
-        # larger ones, have even sides, and TensorFlow pads those at the bottom and the right;
-        # explicit padding on the other sides makes gradients on CPUs 50 times as slow.
+        # The networks process images rotated by 180 degrees. The kernels, the unmasked parts of
+        # larger kernels, have even sides, which TensorFlow pads at the bottom and right. Explicit
+        # padding at the top and left makes gradients on CPUs 50 times as slow.
         x = tf.reverse(x, [1, 2])
         bias_above, bias_left = self._biases(label)
-        # What the first layer sees begins one row, or one position, behind.
+        # Inputs of the first layer are shifted by one row or one position.
         rows = tf.pad(x[:, 1:], [[0, 0], [0, REACH], [REACH, REACH], [0, 0]])
         row = tf.pad(x[:, :, 1:], [[0, 0], [0, 0], [0, REACH], [0, 0]])
         v = self.above(rows) + bias_above  # [B, H, W, C]
         h = self.left(row) + bias_left
         for k, layer in enumerate(self.gated):
-            v, context = layer.look_up(layer.vertical(v), layer.label_bias(label, 2))
-            update = layer.look_left(layer.horizontal(h), context)
-            drawn = None if seed is None else zoo.random.fold_in(seed, k)
-            h += dropout(update, self.dropout_rate, drawn, first)
+            v, context = layer.vertical_output(layer.vertical(v), layer.label_bias(label, 2))
+            update = layer.horizontal_update(layer.horizontal(h), context)
+            layer_seed = None if seed is None else zoo.random.fold_in(seed, k)
+            h += dropout(update, self.dropout_rate, layer_seed, first)
         return self._head(tf.reverse(h, [1, 2]))
 
     def cache(self, label):
-        """Returns what draws position by position, as of `RasterModel`."""
+        """Returns the functions that compute one position at a time, as `RasterModel`."""
         n = tf.shape(label)[0]
         bias_above, bias_left = self._biases(label)
-        told = [layer.label_bias(label, 1) for layer in self.gated]
+        biases = [layer.label_bias(label, 1) for layer in self.gated]
         height, width, size = self.raster.grid
 
         def start_row(state, row, index):
-            rows, inputs = state  # the last rows; what each layer had for the last one
-            row = tf.reverse(row, [1])  # turned, as in `parameters`
+            rows, inputs = state  # the previous rows; the inputs of each layer for the last row
+            row = tf.reverse(row, [1])  # rotated, as in `parameters`
             rows = tf.concat([row[:, None], rows[:, :-1]], axis=1)  # [n, REACH, W, S]
-            seen = tf.pad(rows, [[0, 0], [0, 0], [REACH, REACH], [0, 0]])
-            turned = height - 1 - index
-            v = self.above(seen)[:, 0] + bias_above[:, turned]  # [n, W, C]
-            contexts, new = [tf.transpose(bias_left[:, turned], [1, 0, 2])], []  # [W, n, C]
-            for layer, below, bias in zip(self.gated, inputs, told, strict=True):
+            padded = tf.pad(rows, [[0, 0], [0, 0], [REACH, REACH], [0, 0]])
+            rotated_index = height - 1 - index
+            v = self.above(padded)[:, 0] + bias_above[:, rotated_index]  # [n, W, C]
+            contexts, new = [tf.transpose(bias_left[:, rotated_index], [1, 0, 2])], []  # [W, n, C]
+            for layer, below, bias in zip(self.gated, inputs, biases, strict=True):
                 new.append(v)
-                v, context = layer.look_up(layer.vertical_row(v, below), bias)
+                v, context = layer.vertical_output(layer.vertical_row(v, below), bias)
                 contexts.append(tf.transpose(context, [1, 0, 2]))  # [W, n, 2 C]
             contexts = [tf.reverse(context, [0]) for context in contexts]
             return (rows, new), contexts, (tf.zeros([n, REACH, size]), no_inputs(n))
 
         def step(state, left, contexts):
-            row, inputs = state  # the last positions; what each layer had for the last one
+            row, inputs = state  # the previous positions; the inputs of each layer for the last one
             row = tf.concat([left[:, None], row[:, :-1]], axis=1)  # [n, REACH, S]
             h, new = self.left(row[:, None])[:, 0, 0] + contexts[0], []  # [n, C]
             for layer, right, context in zip(self.gated, inputs, contexts[1:], strict=True):
                 new.append(h)
-                h += layer.look_left(layer.horizontal_position(h, right), context)
+                h += layer.horizontal_update(layer.horizontal_position(h, right), context)
             return (row, new), self._head(h)
 
         def no_inputs(*sizes):
@@ -169,13 +170,13 @@ class PixelCNN(RasterModel):
         return (tf.zeros([n, REACH, width, size]), no_inputs(n, width)), start_row, step
 
     def _head(self, h):
-        """Returns the parameters at positions, float32 [..., P], of what the stacks give."""
-        # Not relu: TensorFlow's optimizer fuses it with the product and sum before it, fails on its
-        # own result where that is in a loop, and leaves the whole sampler as it is.
+        """Maps outputs of the stacks, [..., C], to parameters of positions, float32 [..., P]."""
+        # Not tf.nn.relu: TensorFlow's graph optimizer fuses it with the operations before it, fails
+        # on the result inside a loop, and leaves the sampler unoptimized.
         return tf.cast(self.head(self.hidden(tf.maximum(h, 0.0))), tf.float32)
 
     def _biases(self, label):
-        """Returns the bias of each position, for both stacks: [n or 1, H, W, C] each."""
+        """Returns the biases of positions for both stacks, [n or 1, H, W, C] each."""
         bias = tf.cast(self.bias, self.compute_dtype)[None]
         if self.places is not None:
             places = tf.reshape(self.places(label), [-1, *self.bias.shape[:2], PLACES])
@@ -184,11 +185,11 @@ class PixelCNN(RasterModel):
 
 
 class GatedLayer(keras.layers.Layer):
-    """One gated layer of both stacks; the two convolutions may also be had bit by bit.
+    """A gated layer of both stacks. Its convolutions can also be computed for one row or position.
 
     Args:
       filters: int; channels, C.
-      conditional: bool, whether there is a label to depend on.
+      conditional: bool; whether the layer receives a label.
     """
 
     def __init__(self, filters, conditional, **kwargs):
@@ -198,63 +199,63 @@ class GatedLayer(keras.layers.Layer):
         self.link = Dense(2 * filters, use_bias=False)
         self.mix = Dense(filters)
         self.label = Dense(4 * filters, use_bias=False) if conditional else None
-        self.built = True  # its layers are, when they are first called
+        self.built = True  # its sublayers are built on their first call
 
     def label_bias(self, label, axes):
-        """Returns what a label adds in `look_up`, [n, 1, ..., 4 C], or None without labels.
+        """Returns the biases for `vertical_output`, [n, 1, ..., 4 C], or None if unconditional.
 
         Args:
           label: float32 [n, num_classes], one-hot.
-          axes: int; axes between n and 4 C, of length 1.
+          axes: int; number of axes of length 1 between n and 4 C.
         """
         if self.label is None:
             return None
         return tf.reshape(self.label(label), [-1, *axes * [1], self.label.units])
 
-    def look_up(self, a, bias):
-        """Ends the vertical stack's layer.
+    def vertical_output(self, a, bias):
+        """Computes the output of the layer in the vertical stack.
 
         Args:
-          a: [n, ..., 2 C], of `vertical`.
-          bias: [n, ..., 4 C], of `label_bias`, or None.
+          a: [n, ..., 2 C], output of `vertical`.
+          bias: [n, ..., 4 C], output of `label_bias`, or None.
 
         Returns:
-          The layer's output, [n, ..., C], and what it tells the horizontal stack, [n, ..., 2 C].
+          (output, [n, ..., C]; context for the horizontal stack, [n, ..., 2 C]).
         """
         context = self.link(a)
         if bias is not None:
-            own, told = tf.split(bias, 2, axis=-1)
-            a, context = a + own, context + told
+            vertical_bias, horizontal_bias = tf.split(bias, 2, axis=-1)
+            a, context = a + vertical_bias, context + horizontal_bias
         return gate(a), context
 
-    def look_left(self, b, context):
-        """Ends the horizontal stack's layer: returns what it adds to its input, [n, ..., C].
+    def horizontal_update(self, b, context):
+        """Computes the residual update of the layer in the horizontal stack, [n, ..., C].
 
         Args:
-          b: [n, ..., 2 C], of `horizontal`.
-          context: [n, ..., 2 C], of `look_up`.
+          b: [n, ..., 2 C], output of `horizontal`.
+          context: [n, ..., 2 C], from `vertical_output`.
         """
         return self.mix(gate(b + context))
 
     def vertical_row(self, v, below):
-        """Returns one row of `vertical`, [n, W, 2 C], of its input there and in the row below."""
+        """Computes one row of `vertical`, [n, W, 2 C], from its input and that of the row below."""
         rows = tf.pad(tf.stack([v, below], axis=1), [[0, 0], [0, 0], [1, 1], [0, 0]])
         kernel = tf.cast(self.vertical.kernel, v.dtype)
         a = tf.nn.conv2d(rows, kernel, 1, "VALID")[:, 0]
         return a + tf.cast(self.vertical.bias, v.dtype)
 
     def horizontal_position(self, h, right):
-        """Returns one position of `horizontal`, [n, 2 C], of its input there and to the right."""
+        """Computes one position of `horizontal`, [n, 2 C], from its input and that to the right."""
         kernel = tf.cast(self.horizontal.kernel, h.dtype)
         b = tf.concat([h, right], axis=-1) @ tf.reshape(kernel, [-1, kernel.shape[-1]])
         return b + tf.cast(self.horizontal.bias, h.dtype)
 
 
 def gate(x):
-    """Returns 2 tanh(a) sigmoid(2 b) of the halves a, b of the last axis: [..., 2 C] -> [..., C].
+    """Returns 2 tanh(a) sigmoid(2 b), with a, b the halves of x: [..., 2 C] -> [..., C].
 
-    Source: van den Oord et al., PixelCNN decoders, NeurIPS 2016, equation 2. The factors, which the
-    weights around a gate can take up, make it tanh(a) (1 + tanh(b)): faster in bfloat16 on CPUs.
+    Source: van den Oord et al., PixelCNN decoders, NeurIPS 2016, equation 2. The factors of 2, that
+    adjacent weights can absorb, give tanh(a) (1 + tanh(b)), which is faster in bfloat16 on CPUs.
     """
     a, b = tf.split(x, 2, axis=-1)
     return tf.tanh(a) * (1.0 + tf.tanh(b))

@@ -1,14 +1,16 @@
-"""PixelRNN: an autoregressive model of pixels, of GRUs down the image and along its rows.
+"""PixelRNN: an autoregressive model of pixels with GRUs along the columns and rows.
 
     p(x) = prod_i p(x_i | x_0 … x_{i-1})
 
-with i the positions in raster order: pixels, or squares of `block` x `block` pixels. Within a
-position its S values (pixels of the square, colours) depend each on those before it: binary values
-by a table of every case, others by a mixture of discretised logistic distributions whose locations
-move with the values before. In every layer a GRU goes down the rows, all columns of a row at once,
-with gates convolutional along the row, and another GRU along each row, which is told what the first
-one knows of the rows above: together they have seen all that was drawn. The loss is -log p(x), in
-nats per image, and exact.
+with positions i in raster order: pixels, or squares of `block` x `block` pixels. Each of the S
+values of a position (pixels of the square, colours) depends on the previous values. Binary values
+have a table of all cases. Others have a mixture of discretized logistic distributions whose
+locations depend on the previous values.
+
+Every layer has two GRUs. The first runs down the rows, for all columns at once, with gates that are
+convolutional along the row. The second runs along each row, with the state of the first as an
+additional input. Together they see all previous positions. The loss is the exact -log p(x) in nats
+per image.
 
 Family: autoregressive
 
@@ -19,12 +21,12 @@ PixelCNN++, ICLR 2017, section 2.1.
 
 Differs from the source:
 
-* GRUs instead of LSTMs, with the reset gate after the product;
-* a GRU along the row instead of a masked convolution, so that the whole row to the left is visible;
+* GRUs instead of LSTMs, with the reset gate after the matrix product;
+* a GRU along the row instead of a masked convolution, which sees all positions to the left;
 * squares of pixels as positions;
 * a bias for every position;
 * dropout;
-* a moving average of the weights;
+* an EMA of the weights;
 * Adam.
 """
 
@@ -38,21 +40,21 @@ from zoo.spec import Spec
 
 __all__ = ["PixelRNN"]
 
-REACH = 3  # columns on either side, of the row above, that the first layer sees at once
+REACH = 3  # columns on each side in the row above, in the receptive field of the first layer
 
 
 class PixelRNN(RasterModel):
-    """A PixelRNN of GRUs.
+    """A PixelRNN with GRUs.
 
     Args:
-      spec: Spec of an image, the sides multiples of block.
-      condition: Spec of the label that the model is conditional on; None is unconditional.
-      block: side of the squares of pixels that are drawn at once; 1 is a pixel at a time.
-      units: channels of every GRU.
-      num_layers: layers, each of a GRU down the rows and one along the row.
-      mixtures: components of the mixture, for more than 2 levels.
-      dropout_rate: share of each layer's values that training drops.
-      learning_rate: of Adam at its highest; it falls to 0 on a cosine.
+      spec: Spec of an image with sides that are multiples of block.
+      condition: Spec of the label, or None for an unconditional model.
+      block: side of the squares of pixels that are sampled in one step. 1 is a pixel per step.
+      units: units of each GRU.
+      num_layers: number of layers, each with a GRU down the rows and a GRU along the row.
+      mixtures: number of mixture components, for more than 2 levels.
+      dropout_rate: dropout rate of the layers.
+      learning_rate: peak learning rate of Adam, with a cosine decay.
 
     Raises:
       ValueError: if an argument is invalid.
@@ -91,19 +93,19 @@ class PixelRNN(RasterModel):
         self.build()
 
     def parameters(self, x, label, seed=None, first=0):
-        """Computes the parameters of all positions, each from those before it.
+        """Computes the parameters of all positions, each from the previous positions.
 
         Args:
           x: float32 [n, H, W, S], positions of the raster, in [0, 1].
           label: float32 [n, num_classes], one-hot.
-          seed: int32 [2], of the dropout, or None for none.
+          seed: int32 [2] for dropout, or None for no dropout.
           first: int32 []; index of the first image.
 
         Returns:
-          float32 [n, H, W, P], what the raster makes a distribution of.
+          float32 [n, H, W, P], the argument of `Raster.distribution`.
         """
         bias_above, bias_left = self._biases()
-        # Everything begins one row, or one position, behind.
+        # Inputs are shifted by one row or one position.
         v = self.above(tf.pad(x[:, :-1], [[0, 0], [1, 0], [0, 0], [0, 0]]))
         h = self.left(tf.pad(x[:, :, :-1], [[0, 0], [0, 0], [1, 0], [0, 0]]))
         v, h = v + bias_above, h + bias_left  # [B, H, W, C]
@@ -111,12 +113,12 @@ class PixelRNN(RasterModel):
             v += along(1, layer.down, layer.down_input(v))
             context = layer.context(v, label[:, None, None])
             update = along(2, layer.right, layer.right_input(h) + context)
-            drawn = None if seed is None else zoo.random.fold_in(seed, k)
-            h += dropout(update, self.dropout_rate, drawn, first)
+            layer_seed = None if seed is None else zoo.random.fold_in(seed, k)
+            h += dropout(update, self.dropout_rate, layer_seed, first)
         return self._head(h)
 
     def cache(self, label):
-        """Returns what draws position by position, as of `RasterModel`."""
+        """Returns the functions that compute one position at a time, as `RasterModel`."""
         n = tf.shape(label)[0]
         bias_above, bias_left = self._biases()
         width = self.raster.grid[1]
@@ -144,11 +146,11 @@ class PixelRNN(RasterModel):
         return no_states(n, width), start_row, step
 
     def _head(self, h):
-        """Returns the parameters at positions, float32 [..., P], of what the layers give."""
+        """Maps outputs of the layers, [..., C], to parameters of positions, float32 [..., P]."""
         return tf.cast(self.head(self.hidden(tf.nn.relu(h))), tf.float32)
 
     def _biases(self):
-        """Returns the bias of each position, for the way down and along the row."""
+        """Returns the biases of positions, for the GRUs down the rows and along the row."""
         return tf.split(tf.cast(self.bias, self.compute_dtype), 2, axis=-1)  # [H, W, C] each
 
 
@@ -157,7 +159,7 @@ class RecurrentLayer(keras.layers.Layer):
 
     Args:
       units: int; channels, C.
-      conditional: bool, whether there is a label to depend on.
+      conditional: bool; whether the layer receives a label.
     """
 
     def __init__(self, units, conditional, **kwargs):
@@ -168,13 +170,13 @@ class RecurrentLayer(keras.layers.Layer):
         self.right = GRU(Dense(3 * units))
         self.link = Dense(3 * units, use_bias=False)
         self.label = Dense(3 * units, use_bias=False) if conditional else None
-        self.built = True  # its layers are, when they are first called
+        self.built = True  # its sublayers are built on their first call
 
     def context(self, v, label):
-        """Returns what the row is told of the rows above, [n, ..., 3 C].
+        """Returns the input of the GRU along the row from the rows above, [n, ..., 3 C].
 
         Args:
-          v: [n, ..., C], of the GRU down the rows.
+          v: [n, ..., C]; state of the GRU down the rows.
           label: float32 [n, ..., num_classes], one-hot.
         """
         context = self.link(v)
@@ -182,9 +184,9 @@ class RecurrentLayer(keras.layers.Layer):
 
 
 class GRU(keras.layers.Layer):
-    """One step of a GRU, given the share of the input in its gates.
+    """One step of a GRU, given the input part of its gates.
 
-    The gates are tanh where others have sigmoid, scaled to 0 … 1: faster in bfloat16 on CPUs.
+    The gates use tanh scaled to 0 … 1 instead of sigmoid, which is faster in bfloat16 on CPUs.
 
     Args:
       recurrent: keras.layers.Layer, [n, ..., C] -> [n, ..., 3 C].
@@ -205,7 +207,7 @@ class GRU(keras.layers.Layer):
 
 
 def along(axis, cell, inputs):
-    """Runs a GRU along an axis of inputs, [n, H, W, 3 C], from a state of zeros: [n, H, W, C]."""
+    """Runs a GRU along an axis of inputs, [n, H, W, 3 C], from zeros. Returns [n, H, W, C]."""
     order = [1, 0, 2, 3] if axis == 1 else [2, 0, 1, 3]
     inputs = tf.transpose(inputs, order)
     state = tf.zeros_like(tf.split(inputs[0], 3, axis=-1)[0])

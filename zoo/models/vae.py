@@ -4,12 +4,13 @@
     x ~ p(x | z), every pixel independent given z
     q(z | x) = Normal(loc(x), scale(x)^2)
 
-p(x | z) is Bernoulli where the data has 2 levels, else a logistic distribution discretised to the
-levels. The loss is the negative ELBO in nats per image,
+p(x | z) is Bernoulli for data with 2 levels, else a discretized logistic distribution. The loss is
+the negative ELBO in nats per image,
 
     E_q[-log p(x | z)] + KL(q(z | x) || Normal(0, I)) = distortion + rate,
 
-with one draw of z and the KL in closed form. `log_prob` is one log p(x, z) / q(z | x).
+with one sample of z and the KL divergence in closed form. `log_prob` is one log importance weight,
+log p(x, z) / q(z | x).
 
 Family: variational autoencoder
 
@@ -21,7 +22,7 @@ Yan, Learning Structured Output Representation using Deep Conditional Generative
 Differs from the source:
 
 * convolutions, with residual connections around the hidden layer;
-* AdamW with a learning rate that rises and falls, instead of Adagrad.
+* AdamW with learning rate warm-up and cosine decay instead of Adagrad.
 """
 
 import keras
@@ -39,7 +40,7 @@ __all__ = ["VAE"]
 tfd = tfp.distributions
 
 NARROW = 8  # channels per position between the convolutions and the dense layers
-WARMUP = 400  # steps during which the learning rate rises
+WARMUP = 400  # steps of learning rate warm-up
 WEIGHT_DECAY = 0.1  # of AdamW, times the learning rate; prevents the decoder from overfitting
 
 
@@ -48,11 +49,11 @@ class VAE(GenerativeModel):
 
     Args:
       spec: Spec of an image.
-      condition: Spec of the label that the model is conditional on; None is unconditional.
-      latent_dim: dimensions of z.
-      filters: channels of the convolutions at a quarter of the image's sides; half as many at half.
-      hidden_dim: units of the dense layer between the convolutions and z, on either side.
-      learning_rate: of AdamW at its highest.
+      condition: Spec of the label, or None for an unconditional model.
+      latent_dim: number of latent dimensions.
+      filters: channels of the convolutions at quarter resolution. Half as many at half resolution.
+      hidden_dim: units of the dense hidden layer in the encoder and in the decoder.
+      learning_rate: peak learning rate of AdamW.
 
     Raises:
       ValueError: if an argument is invalid.
@@ -84,25 +85,25 @@ class VAE(GenerativeModel):
         self.build()
 
     def prior(self):
-        """Returns p(z), a distribution of [latent_dim]."""
+        """Returns the prior p(z), a distribution over [latent_dim]."""
         return tfd.Independent(tfd.Normal(tf.zeros(self.latent_dim), 1.0), 1)
 
     def posterior(self, x, condition=None):
-        """Returns q(z | x), n distributions of [latent_dim]."""
+        """Returns the posterior q(z | x), n distributions over [latent_dim]."""
         parameters = self.encoder([self.on_grid(x), self.one_hot(condition, tf.shape(x)[0])])
         loc, log_scale = tf.split(tf.cast(parameters, tf.float32), 2, axis=-1)  # [B, Z]
         log_scale = bounded(log_scale + 3.0, 4.0) - 3.0
         return tfd.Independent(tfd.Normal(bounded(loc, 8.0), tf.exp(log_scale)), 1)
 
     def likelihood(self, z, condition=None):
-        """Returns p(x | z), n distributions of shape over the values 0 … levels - 1."""
+        """Returns the likelihood p(x | z), n distributions over [*shape] of 0 … levels - 1."""
         z = tf.convert_to_tensor(z)
         parameters = self.decoder([z, self.one_hot(condition, tf.shape(z)[0])])
         parameters = tf.cast(parameters, tf.float32)  # [B, H, W, C or 2 C]
         if self.levels == 2:
             return tfd.Independent(tfd.Bernoulli(logits=parameters, dtype=tf.float32), 3)
         loc, log_scale = tf.split(parameters, 2, axis=-1)
-        # A scale of 0.0003 to 50 times the range.
+        # Bounds the scale to 0.0003 to 50 times the range.
         scale = self.levels * tf.exp(6.0 * tf.tanh(log_scale / 6.0) - 2.0)
         loc = self.levels * (bounded(loc, 1.0) + 0.5)
         return tfd.Independent(DiscretizedLogistic(loc, scale, self.levels), 3)
@@ -112,13 +113,13 @@ class VAE(GenerativeModel):
         return self.reconstruct(x, condition)
 
     def compile(self, optimizer=None, total_steps=None, **kwargs):
-        """Compiles; AdamW, the default, has a rate that rises and falls over total_steps."""
+        """Compiles the model. Default: AdamW with learning rate warm-up and cosine decay."""
         rate = warm_cosine(self.learning_rate, total_steps, WARMUP)
         optimizer = optimizer or keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY)
         super().compile(optimizer, **kwargs)
 
     def compute_loss(self, x, condition, seed, first, training=False):
-        """Returns the negative ELBO, float32 [], in nats per image."""
+        """Returns the negative ELBO in nats per image, float32 []."""
         posterior = self.posterior(x, condition)
         z = self._draw_latents(posterior, seed, first)
         distortion = -self.likelihood(z, condition).log_prob(x * (self.levels - 1.0))  # [B]
@@ -128,15 +129,15 @@ class VAE(GenerativeModel):
         return tf.reduce_mean(distortion + rate)
 
     def log_prob(self, x, seed, condition=None, first=0):
-        """Returns one log importance weight log p(x, z) / q(z | x) an image, in nats.
+        """Returns one log importance weight, log p(x, z) / q(z | x), per image, in nats.
 
-        Its mean is the ELBO; the log-mean-exp over k seeds is the importance-weighted bound of
+        Its mean is the ELBO. The log-mean-exp over k seeds is the importance-weighted bound of
         Burda, Grosse and Salakhutdinov, ICLR 2016, equation 8.
 
         Args:
           x: float32 [n, *shape], in [0, 1] on the grid of the levels.
-          seed: int32 [2]; the draw of image k depends on (seed, first + k) alone.
-          condition: int32 [n], labels; or None where the model is unconditional.
+          seed: int32 [2]; z of image k depends only on (seed, first + k).
+          condition: labels, int32 [n], or None for an unconditional model.
           first: int32 []; index of the first image.
 
         Returns:
@@ -148,28 +149,28 @@ class VAE(GenerativeModel):
         return log_likelihood + self.prior().log_prob(z) - posterior.log_prob(z)
 
     def encode(self, x, condition=None):
-        """Returns the mean of q(z | x), float32 [n, latent_dim], for x as in `log_prob`."""
+        """Returns the mean of q(z | x), float32 [n, latent_dim], with x as in `log_prob`."""
         return self.posterior(x, condition).mean()
 
     def decode(self, z, condition=None):
-        """Returns the mean of p(x | z), float32 [n, *shape] in [0, 1], for z as of `encode`."""
+        """Returns the mean of p(x | z), float32 [n, *shape] in [0, 1], with z as in `encode`."""
         pixel = self.likelihood(z, condition).distribution
         if self.levels == 2:
             return pixel.probs_parameter()
         return pixel.mean() / (self.levels - 1.0)
 
     def reconstruct(self, x, condition=None):
-        """Returns the mean of p(x' | z) at the mean z of q(z | x), as `decode` does."""
+        """Returns the mean of p(x' | z), with z the mean of q(z | x), as `decode`."""
         return self.decode(self.encode(x, condition), condition)
 
     def sample(self, num_samples, seed, condition=None, first=0):
-        """Draws images: z from the prior, then x from p(x | z).
+        """Samples z from the prior and x from p(x | z).
 
         Args:
           num_samples: int32 [].
-          seed: int32 [2]; image k depends on (seed, first + k) alone.
-          condition: int32 [n], labels; or None where the model is unconditional.
-          first: int32 []; index of the first image, to draw many in parts.
+          seed: int32 [2]; image k depends only on (seed, first + k).
+          condition: labels, int32 [n], or None for an unconditional model.
+          first: int32 []; index of the first image.
 
         Returns:
           float32 [num_samples, height, width, channels], in [0, 1] on the grid of the levels.
@@ -190,14 +191,14 @@ class VAE(GenerativeModel):
 
 
 def bounded(x, most):
-    """Returns x, growing as a logarithm beyond +-most: steps on large images would overflow."""
+    """Returns x within +-most and logarithmic growth beyond, which prevents overflow."""
     return tf.clip_by_value(x, -most, most) + tf.sign(x) * tf.math.log1p(
         tf.nn.relu(tf.abs(x) - most)
     )
 
 
 def encoder(shape, num_classes, latent_dim, filters, hidden_dim):
-    """Builds (x, one-hot label) -> loc and log scale of q(z | x), [n, 2 latent_dim]."""
+    """Builds the encoder: (x, one-hot label) -> loc and log scale of q(z | x), [n, 2 Z]."""
     x = keras.Input(shape)
     label = keras.Input((num_classes,))
     h = keras.layers.Rescaling(2.0, -1.0)(x)
@@ -212,7 +213,7 @@ def encoder(shape, num_classes, latent_dim, filters, hidden_dim):
 
 
 def decoder(shape, num_classes, latent_dim, filters, hidden_dim, parameters):
-    """Builds (z, one-hot label) -> the parameters of every pixel, [n, H, W, parameters C]."""
+    """Builds the decoder: (z, one-hot label) -> parameters of pixels, [n, H, W, parameters C]."""
     height, width, channels = shape
     rows, columns = -(-height // 4), -(-width // 4)
     z = keras.Input((latent_dim,))
@@ -230,7 +231,7 @@ def decoder(shape, num_classes, latent_dim, filters, hidden_dim, parameters):
 
 
 def residual(h):
-    """Adds to h, [n, H, W, F], two convolutions of it."""
+    """Applies a residual block of two convolutions to h, [n, H, W, F]."""
     branch = h
     for _ in range(2):
         branch = keras.layers.Activation("silu")(branch)
