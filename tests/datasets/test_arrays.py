@@ -1,4 +1,4 @@
-"""Arrays of files and in memory."""
+"""Arrays in files and in memory."""
 
 import io
 import itertools
@@ -16,7 +16,7 @@ from zoo.datasets import Splits, load_dataset
 from zoo.errors import InputError
 
 
-def test_arrays_with_all_their_splits(tmp_path):
+def test_a_file_with_all_splits(tmp_path):
     rng = np.random.default_rng(0)
     parts = {"x_train": 20, "x_val": 5, "x_test": 6}
     arrays = {key: rng.integers(0, 256, (n, 4, 5, 3), np.uint8) for key, n in parts.items()}
@@ -31,7 +31,7 @@ def test_arrays_with_all_their_splits(tmp_path):
     assert "ignored: other" in splits.describe()
 
 
-def test_one_array_is_split_and_keeps_its_labels(tmp_path):
+def test_one_array_is_split_with_its_labels(tmp_path):
     images = np.broadcast_to(np.arange(50).reshape(-1, 1, 1), (50, 3, 3)).astype(np.uint8)
     splits = load_dataset(write_npz(tmp_path / "x.npz", images=images, labels=np.arange(50) // 5))
     assert [len(split) for split in splits] == [40, 5, 5]
@@ -81,7 +81,7 @@ _IMAGES = np.zeros((20, 4, 4), np.uint8)
     ],
     ids=["uint8", "int64", "bool", "float", "ones"],
 )
-def test_black_images_of_integers_have_8_bits(images, levels):
+def test_black_integer_images_have_256_levels(images, levels):
     splits = load_dataset(images)
     assert splits.train.levels == levels
     assert ("all values are 0: taken as 256 levels" in splits.describe()) == (levels == 256)
@@ -91,7 +91,7 @@ def test_black_images_of_integers_have_8_bits(images, levels):
 
 
 @pytest.mark.parametrize(
-    ("arrays", "said"),
+    ("arrays", "message"),
     [
         ({"images": np.full((20, 4, 4), 1.5)}, "floats from 0 to 1.*from 1.5 to 1.5"),
         ({"images": np.full((20, 4, 4), np.nan)}, "from nan to nan"),
@@ -112,8 +112,8 @@ def test_black_images_of_integers_have_8_bits(images, levels):
         ({"x_train": _IMAGES, "x_test": _IMAGES[:, :3]}, "one shape"),
     ],
 )
-def test_arrays_that_cannot_be_used(tmp_path, arrays, said):
-    with pytest.raises(InputError, match=said) as error:
+def test_invalid_arrays_are_refused(tmp_path, arrays, message):
+    with pytest.raises(InputError, match=message) as error:
         load_dataset(write_npz(tmp_path / "x.npz", **arrays))
     assert "\n" not in str(error.value)
     assert "x.npz" in str(error.value)
@@ -137,17 +137,25 @@ def test_pickled_objects_are_never_read(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["x.npy", "x.npz"])
 @pytest.mark.parametrize("keep", [0, 3, 60, 200, 2000])
-def test_damaged_files_are_named(tmp_path, name, keep):
+def test_the_error_for_a_damaged_file_names_it(tmp_path, name, keep):
     images = np.random.default_rng(0).integers(0, 256, (20, 16, 16), np.uint8)
-    whole = io.BytesIO()
-    (np.save if name == "x.npy" else np.savez_compressed)(whole, images)
-    (tmp_path / name).write_bytes(whole.getvalue()[:keep])
+    content = io.BytesIO()
+    (np.save if name == "x.npy" else np.savez_compressed)(content, images)
+    (tmp_path / name).write_bytes(content.getvalue()[:keep])
     with pytest.raises(InputError, match=name) as error:
         load_dataset(tmp_path / name)
     assert "\n" not in str(error.value)
 
 
-def test_a_flipped_bit_in_a_zip_is_seen(tmp_path):
+def test_a_decompression_bomb_is_refused_by_its_header(tmp_path, monkeypatch):
+    path = write_npz(tmp_path / "x.npz", images=np.zeros((100, 28, 28), np.uint8))
+    assert len(load_dataset(path).train) == 80
+    monkeypatch.setattr("os.sysconf", lambda name: 200)  # 40,000 bytes
+    with pytest.raises(InputError, match=r"The arrays of this file have 0\.0 GiB, and the memory"):
+        load_dataset(path)
+
+
+def test_a_flipped_bit_in_a_npz_is_detected(tmp_path):
     path = tmp_path / "x.npz"
     np.savez_compressed(
         path, images=np.random.default_rng(0).integers(0, 256, (20, 9, 9), np.uint8)
@@ -160,17 +168,17 @@ def test_a_flipped_bit_in_a_zip_is_seen(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
-    [("x.npz", "There is no such"), ("./x.npy", "There is no such"), ("x.txt", "There is no such")],
+    "name",
+    ["x.npz", "./x.npy", "x.txt"],
 )
-def test_missing_files(tmp_path, name, said):
-    with pytest.raises(InputError, match=said):
+def test_a_missing_file_is_refused(tmp_path, name):
+    with pytest.raises(InputError, match="No such file or folder"):
         load_dataset(tmp_path / name)
 
 
-def test_a_file_of_another_kind(tmp_path):
+def test_an_unsupported_file_type_is_refused(tmp_path):
     (tmp_path / "x.csv").write_text("1,2")
-    with pytest.raises(InputError, match=r"must be a \.npz or \.npy"):
+    with pytest.raises(InputError, match=r"must be a \.npz, \.npy or \.txt"):
         load_dataset(tmp_path / "x.csv")
 
 
@@ -220,7 +228,7 @@ def _grey(count, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (count, 4, 5, 1), np.uint8)
 
 
-def test_arrays_in_memory_are_those_of_a_file(tmp_path):
+def test_arrays_in_memory_and_in_a_file_give_equal_splits(tmp_path):
     images, labels = _grey(50), np.arange(50) % 5
     stored = load_dataset(write_npz(tmp_path / "x.npz", images=images, labels=labels))
     fingerprints = [split.fingerprint for split in stored]
@@ -238,7 +246,7 @@ def test_arrays_in_memory_are_those_of_a_file(tmp_path):
     np.testing.assert_array_equal(plain.test.arrays()[0], stored.test.arrays()[0])
 
 
-def test_all_parts_in_memory_stay_as_they_are():
+def test_given_splits_in_memory_are_unchanged():
     parts = [_grey(count, count) for count in (20, 5, 6)]
     train, validation, test = parts
     splits = Splits.from_arrays(train, validation=validation, test=test, name="mine")
@@ -281,11 +289,11 @@ def test_the_source_of_arrays_in_memory_cannot_be_loaded():
     splits = Splits.from_arrays(_grey(20), name="mnist")
     source = json.loads(json.dumps(splits.train.source))
     assert source == {"name": "<mnist>", "size": None, "binarize": False}
-    with pytest.raises(InputError, match=r"were arrays in memory: give them again.*<mnist>"):
+    with pytest.raises(InputError, match=r"were arrays in memory. Pass them again.*<mnist>"):
         load_dataset(**source)
 
 
-def test_splits_are_returned_as_they_are():
+def test_splits_are_returned_unchanged():
     splits = Splits.from_arrays(_grey(20))
     assert load_dataset(splits) is splits
     small = load_dataset(splits, size=2, binarize=True)
@@ -294,7 +302,7 @@ def test_splits_are_returned_as_they_are():
     assert [len(split) for split in small] == [len(split) for split in splits]
     redrawn = load_dataset("mnist_binary")
     assert load_dataset(redrawn, size=28) is redrawn
-    with pytest.raises(InputError, match="binary already"):
+    with pytest.raises(InputError, match="already binary"):
         load_dataset(redrawn, binarize=True)
 
 
@@ -328,7 +336,7 @@ def test_tf_data_is_read_into_memory(make):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"train": _grey(9)}, "At least 10 examples"),
         ({"train": None}, "Images of train are required"),
@@ -352,14 +360,14 @@ def test_tf_data_is_read_into_memory(make):
         ({"train": _grey(20), "levels": 7}, "levels=7"),
         ({"train": [[[1, 2], [3]]] * 20}, "train must be an array or a tf.data.Dataset.*list"),
         ({"train": _DATASET(_grey(20)).repeat()}, "must be finite.*train"),
-        ({"train": _DATASET(_grey(20)), "labels": np.zeros(20)}, "has its own labels"),
+        ({"train": _DATASET(_grey(20)), "labels": np.zeros(20)}, "contains its own labels"),
         ({"train": _DATASET({"image": _grey(20)})}, "must have images or .image, label. as elem"),
         ({"train": _DATASET(np.zeros(20))}, "must be .height, width"),
         ({"train": _DATASET(_grey(20)).take(0)}, "no images"),
     ],
 )
-def test_arguments_that_cannot_be_used(arguments, said):
-    with pytest.raises(InputError, match=said) as error:
+def test_invalid_arguments_are_refused(arguments, message):
+    with pytest.raises(InputError, match=message) as error:
         Splits.from_arrays(**arguments)
     assert "\n" not in str(error.value)
 
@@ -375,7 +383,7 @@ def test_tf_data_larger_than_memory_is_refused(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         ((1, 2, 3), r"must be \(images, labels\).*a tuple of 3"),
         ({"pictures": _IMAGES}, "a dict with pictures"),
@@ -383,6 +391,6 @@ def test_tf_data_larger_than_memory_is_refused(monkeypatch):
         ([_IMAGES], "A data set must be"),
     ],
 )
-def test_data_that_are_no_data_set(data, said):
-    with pytest.raises(InputError, match=said):
+def test_unsupported_data_are_refused(data, message):
+    with pytest.raises(InputError, match=message):
         load_dataset(data)

@@ -1,19 +1,19 @@
-"""Held-out parts, sizes and binarization, which are the same for every source."""
+"""Held-out splits, sizes and binarization, which are the same for every source."""
 
 import functools
 
 import numpy as np
 import pytest
-from support.data import everything, take, write_npz
+from support.data import concatenate, take, write_npz
 
 from zoo.datasets import load_dataset
 from zoo.datasets.assembly import held_out
 from zoo.errors import InputError
 
 
-def test_size_cuts_the_central_square(tmp_path):
+def test_size_crops_the_central_square(tmp_path):
     images = np.zeros((20, 4, 16), np.uint8)
-    images[:, :, 2:14] = 200  # the square, and as much of its surroundings as the filter sees
+    images[:, :, 2:14] = 200  # the square and the support of the filter around it
     splits = load_dataset(write_npz(tmp_path / "x.npz", images=images), size=2)
     x, _ = splits[0].arrays()
     np.testing.assert_array_equal(x, np.full((16, 2, 2, 1), 200))
@@ -27,12 +27,12 @@ def test_resizing_is_antialiased(tmp_path):
     assert abs(x.astype(int) - 127).max() < 20
 
 
-def test_binarize_draws_the_rest_once(tmp_path):
+def test_binarize_repeats_for_train_only(tmp_path):
     images = np.full((1000, 8, 8), 64, np.uint8)
     splits = load_dataset(write_npz(tmp_path / "x.npz", images=images), binarize=True)
     assert [split.levels for split in splits] == [2, 2, 2]
     for split in splits:
-        x = everything(split.batches(300))
+        x = concatenate(split.batches(300))
         assert set(np.unique(x)) == {0.0, 1.0}
         assert abs(x.mean() - 64 / 255) < 0.02
         np.testing.assert_array_equal(x, split.arrays()[0])
@@ -43,22 +43,22 @@ def test_binarize_draws_the_rest_once(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "said"),
+    ("name", "options", "message"),
     [
-        ("mnist_binary", {"binarize": True}, "leave out --binarize (binarize=True)"),
-        ("binarized_mnist", {"binarize": True}, "leave out --binarize (binarize=True)"),
-        ("binarized_mnist", {"size": 32}, "--data mnist --size 32 --binarize"),
-        ("mnist_binary", {"size": 32}, "--data mnist --size 32 --binarize"),
+        ("mnist_binary", {"binarize": True}, "Omit binarize=True"),
+        ("binarized_mnist", {"binarize": True}, "Omit binarize=True"),
+        ("binarized_mnist", {"size": 32}, "data='mnist', size=32, binarize=True"),
+        ("mnist_binary", {"size": 32}, "data='mnist', size=32, binarize=True"),
         ("mnist", {"size": 0}, "size=0"),
         ("mnist", {"size": 3.5}, "size=3.5"),
         ("", {}, "name=''"),
         (None, {}, "name=None"),
     ],
 )
-def test_options_that_cannot_be_had_are_refused(name, options, said):
+def test_invalid_options_are_refused(name, options, message):
     with pytest.raises(InputError) as error:
         load_dataset(name, **options)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
@@ -68,7 +68,7 @@ def test_colour_is_not_binarized(tmp_path):
         load_dataset(write_npz(tmp_path / "x.npz", images=images), binarize=True)
 
 
-def test_sections_hold_out_what_is_missing():
+def test_missing_splits_are_held_out_from_train():
     sections = functools.partial(held_out, most=5000)
     assert sections("x", {"train": 60000, "test": 10000}) == {
         "train": ("train", 0, 55000),

@@ -1,11 +1,11 @@
-"""Folders of sounds: formats, rates and lengths, and errors that name the files."""
+"""Folders of sounds: formats, rates, lengths, and errors for damaged files."""
 
 import wave
 
 import numpy as np
 import pytest
 from PIL import Image
-from support.data import everything, take
+from support.data import concatenate, take
 from support.shell import here
 
 import zoo
@@ -18,7 +18,7 @@ RATE = 8000
 
 
 def write(path, values, rate=RATE, bits=16):
-    """Writes integers, [samples] or [samples, channels], as they are stored."""
+    """Writes integers, [samples] or [samples, channels], to a .wav file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     values = np.asarray(values)
     values = values if values.ndim == 2 else values[:, None]
@@ -56,7 +56,7 @@ def test_8_and_16_bits_are_kept_exactly(tmp_path, bits, levels):
     stored = {(noise(100, bits, seed=k) + levels // 2).tobytes() for k in range(20)}
     loaded = np.concatenate([split.arrays()[0] for split in splits])
     assert {x.astype(np.int64).tobytes() for x in loaded} == stored
-    x = everything(splits.train.batches(5))
+    x = concatenate(splits.train.batches(5))
     assert x.dtype == np.float32
     spec.check(x, "test")
     description = splits.describe()
@@ -71,11 +71,11 @@ def test_8_and_16_bits_are_kept_exactly(tmp_path, bits, levels):
 
 
 @pytest.mark.parametrize("bits", [8, 16, 24, 32])
-def test_every_depth_is_the_same_sound(tmp_path, bits):
+def test_every_bit_depth_gives_the_same_sound(tmp_path, bits):
     values = np.round(sine(440, RATE, 0.1) * 100).astype(np.int64)
     for k in range(20):
         write(tmp_path / f"{k}.wav", values << (bits - 8), bits=bits)
-    x = everything(load_dataset(tmp_path).train.batches(20))
+    x = concatenate(load_dataset(tmp_path).train.batches(20))
     np.testing.assert_allclose(x[0, :, 0], values / 128, atol=1 / 128)
 
 
@@ -94,7 +94,7 @@ def test_classes_channels_rates_and_lengths(tmp_path):
     mean = noise(120, seed=100, channels=2).mean(axis=1)[:100] + 2**15
     assert np.min(np.abs(x[..., 0] - mean).max(axis=1)) <= 1.0
     for note in (
-        "the mean of the channels in 10 files",
+        "channels averaged in 10 files",
         "1 files resampled to 8000 Hz from 32000",
         "100 samples each: 10 files cut at the end, 10 padded with silence",
     ):
@@ -102,7 +102,7 @@ def test_classes_channels_rates_and_lengths(tmp_path):
     assert load_dataset(tmp_path, length=100, rate=4000).train.spec.rate == 4000
 
 
-def test_names_of_splits(tmp_path):
+def test_folders_named_after_splits(tmp_path):
     for name, count in (("train", 12), ("valid", 3), ("test", 4)):
         write_sounds(tmp_path / name, count)
     assert [len(split) for split in load_dataset(tmp_path)] == [12, 3, 4]
@@ -110,7 +110,7 @@ def test_names_of_splits(tmp_path):
 
 @pytest.mark.parametrize("new_rate", [8000, 11025, 44100, 48000])
 @pytest.mark.parametrize("rate", [16000, 22050])
-def test_resampling_keeps_a_tone_and_removes_what_the_rate_cannot_hold(rate, new_rate):
+def test_resampling_keeps_a_tone_and_removes_aliases(rate, new_rate):
     y = resample(sine(440, rate), rate, new_rate)
     assert len(y) == np.ceil(rate // 2 * new_rate / rate)
     inside = slice(new_rate // 50, -new_rate // 50)
@@ -119,14 +119,14 @@ def test_resampling_keeps_a_tone_and_removes_what_the_rate_cannot_hold(rate, new
         assert np.abs(resample(sine(6000, rate), rate, new_rate)[inside]).max() < 2e-3
 
 
-def test_resampling_in_chunks_changes_nothing(monkeypatch):
+def test_resampling_does_not_depend_on_the_chunk_size(monkeypatch):
     x = np.random.default_rng(0).normal(size=1000)
-    whole = resample(x, 16000, 11025)
+    expected = resample(x, 16000, 11025)
     monkeypatch.setattr("zoo.datasets.audio._CHUNK", 7)
-    np.testing.assert_array_equal(resample(x, 16000, 11025), whole)
+    np.testing.assert_array_equal(resample(x, 16000, 11025), expected)
 
 
-def test_a_folder_larger_than_memory_gives_the_same(tmp_path, monkeypatch):
+def test_a_folder_larger_than_memory_gives_equal_splits(tmp_path, monkeypatch):
     small = load_dataset(write_sounds(tmp_path))
     monkeypatch.setattr("zoo.datasets.assembly.MAX_BYTES_IN_MEMORY", 3999)
     large = load_dataset(tmp_path)
@@ -136,13 +136,13 @@ def test_a_folder_larger_than_memory_gives_the_same(tmp_path, monkeypatch):
     np.testing.assert_array_equal(*streams)
 
 
-def test_damaged_files_are_named_or_left_out(tmp_path):
+def test_damaged_files_are_listed_or_skipped(tmp_path):
     folder = write_sounds(tmp_path / "sounds")
     path = folder / "003.wav"
     path.write_bytes(path.read_bytes()[:-20])
     (folder / "text.wav").write_text("no sound")
     write(folder / "empty.wav", noise(0))
-    with pytest.raises(InputError, match=r"3 sounds in .* cannot be read.*--skip-damaged") as error:
+    with pytest.raises(InputError, match=r"3 sounds in .* cannot be read.*skip_damaged") as error:
         load_dataset(folder)
     for reason in ("damaged: 003.wav", "not a WAV file: text.wav", "empty: empty.wav"):
         assert reason in str(error.value)
@@ -156,13 +156,13 @@ def test_damaged_files_are_named_or_left_out(tmp_path):
     [
         (
             {},
-            r"one length, or be cut and padded: add --length 100 .* 2 lengths at 8000 Hz, such as",
+            r"equal lengths\. To .* add length=100\. .* 2 lengths at 8000 Hz, such as",
         ),
         ({"size": 8}, "Only images have a size"),
         ({"bytes": True}, "Only texts can be read as bytes.*Received: sounds"),
     ],
 )
-def test_sounds_that_cannot_be_used(tmp_path, options, message):
+def test_invalid_sounds_are_refused(tmp_path, options, message):
     write(write_sounds(tmp_path) / "long.wav", noise(200))
     with pytest.raises(InputError, match=message):
         load_dataset(tmp_path, **options)

@@ -1,17 +1,17 @@
-"""The bundled sets: the literature's numbers, and fingerprints that cards hold."""
+"""The bundled data sets agree with the literature and with the fingerprints in cards."""
 
 import collections
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support.data import everything, take
+from support.data import concatenate, take
 
 from zoo import datasets
 from zoo.datasets import load_dataset
 from zoo.errors import InputError
 
-FINGERPRINTS = {  # cards hold them
+FINGERPRINTS = {  # as in published cards
     "mnist": [
         "f775e1aa2d8b3c91a85433fb0ce7358566e4cd47fef12574174f51227bac4579",
         "f4e736321acde79d923ba0a51f7a3052f2148655c4fe4327c4a3e2fb29d6a119",
@@ -45,7 +45,7 @@ def test_mnist(mnist):
     assert mnist.describe() == "mnist: 55000/5000/10000 images 28x28x1, 256 levels, 10 classes"
 
 
-def test_static_binary_mnist_is_the_one_of_the_literature():
+def test_static_binary_mnist_agrees_with_the_literature():
     splits = load_dataset("binarized_mnist")
     assert [int(split.arrays()[0].sum()) for split in splits] == [5118041, 1028036, 1038896]
     assert [len(split) for split in splits] == [50000, 10000, 10000]
@@ -63,7 +63,7 @@ def test_mnist_binary_is_tested_on_the_static_set(mnist_binary):
     np.testing.assert_array_equal(test.arrays()[0], static.arrays()[0])
 
 
-def test_static_test_images_are_mnist_s_in_order_of_their_labels(mnist, mnist_binary):
+def test_static_test_images_are_those_of_mnist_sorted_by_label(mnist, mnist_binary):
     binary, labels = mnist_binary[2].arrays()
     grey, grey_labels = mnist[2].arrays()
     order = np.argsort(grey_labels, kind="stable")
@@ -77,7 +77,7 @@ def test_static_test_images_are_mnist_s_in_order_of_their_labels(mnist, mnist_bi
     assert impossible(np.roll(grey[order], 1, axis=0)) > 9000
 
 
-def test_validation_of_mnist_binary_is_one_draw_of_held_out_images(mnist, mnist_binary):
+def test_validation_of_mnist_binary_is_binarized_once(mnist, mnist_binary):
     grey = mnist[1].arrays()[0]
     drawn, labels = load_dataset("mnist_binary")[1].arrays()
     np.testing.assert_array_equal(drawn, mnist_binary[1].arrays()[0])
@@ -88,7 +88,7 @@ def test_validation_of_mnist_binary_is_one_draw_of_held_out_images(mnist, mnist_
     assert abs(drawn.sum() - p.sum()) < 5 * np.sqrt((p * (1 - p)).sum())
 
 
-def test_train_of_mnist_binary_is_binarized_at_every_presentation(mnist, mnist_binary):
+def test_train_of_mnist_binary_is_binarized_again_in_every_epoch(mnist, mnist_binary):
     train = mnist_binary[0]
     n, batch = len(train), 1000
     (first, label), (again, _) = (
@@ -97,7 +97,7 @@ def test_train_of_mnist_binary_is_binarized_at_every_presentation(mnist, mnist_b
     )
     assert set(np.unique(first)) == {0.0, 1.0}
     grey, grey_label = take(mnist[0].stream(batch, 3, condition=True), 1)[0]
-    np.testing.assert_array_equal(label, grey_label)  # the order is no matter of the noise
+    np.testing.assert_array_equal(label, grey_label)  # the order is independent of the noise
     assert not first[grey == 0].any()
     assert first[grey == 1].all()
     assert abs(first.sum() - grey.sum()) < 5 * np.sqrt((grey * (1 - grey)).sum())
@@ -107,10 +107,10 @@ def test_train_of_mnist_binary_is_binarized_at_every_presentation(mnist, mnist_b
     assert abs(np.corrcoef((first - grey).ravel(), other.ravel())[0, 1]) < 0.02
 
 
-def test_batches_of_mnist_binary_are_one_fixed_draw(mnist_binary):
+def test_batches_of_mnist_binary_are_binarized_once(mnist_binary):
     train = mnist_binary[0]
     np.testing.assert_array_equal(
-        everything(train.batches(5000).take(2)), everything(train.batches(100).take(100))
+        concatenate(train.batches(5000).take(2)), concatenate(train.batches(100).take(100))
     )
 
 
@@ -119,7 +119,7 @@ def test_fingerprints_do_not_change(name):
     assert [split.fingerprint for split in load_dataset(name)] == FINGERPRINTS[name]
 
 
-def test_sources_load_the_set_again(mnist_binary):
+def test_the_source_of_a_split_loads_it_again(mnist_binary):
     again = load_dataset(**load_dataset("mnist", size=14, binarize=True)[0].source)
     assert again.train.shape == (14, 14, 1)
     assert again.train.levels == 2

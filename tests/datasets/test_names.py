@@ -1,4 +1,4 @@
-"""Names: which source a name belongs to, and what is listed."""
+"""Resolution and listing of data set names."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from zoo.datasets import list_datasets, load_dataset
 from zoo.errors import InputError
 
 
-def test_a_bare_word_is_a_name_not_a_folder(tmp_path, monkeypatch):
+def test_a_name_without_a_separator_is_not_a_path(tmp_path, monkeypatch):
     write_images(tmp_path / "photos", 12)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"write \./photos"):
@@ -35,7 +35,7 @@ def test_prepared_sets_are_listed(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("home", [False, True], ids=["no home", "no such user"])
-def test_paths_that_cannot_be_resolved(tmp_path, monkeypatch, home):
+def test_a_path_that_cannot_be_resolved_is_refused(tmp_path, monkeypatch, home):
     def fail(path):
         raise RuntimeError("Could not determine home directory.")
 
@@ -45,9 +45,9 @@ def test_paths_that_cannot_be_resolved(tmp_path, monkeypatch, home):
 
 
 def test_a_deleted_working_directory_and_a_long_name(tmp_path, monkeypatch):
-    (tmp_path / "gone").mkdir()
-    monkeypatch.chdir(tmp_path / "gone")
-    (tmp_path / "gone").rmdir()
+    (tmp_path / "deleted").mkdir()
+    monkeypatch.chdir(tmp_path / "deleted")
+    (tmp_path / "deleted").rmdir()
     with pytest.raises(InputError, match=r"Cannot use this path .*\./photos"):
         load_dataset("./photos")
     with pytest.raises(InputError, match="Cannot use this path"):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from support.data import everything, take, write_images
+from support.data import concatenate, take, write_images
 
 import zoo
 from zoo.datasets import pairs
@@ -14,17 +14,17 @@ TEXT = zoo.Spec((5,), 7, "tokens")
 
 
 def flat(values):
-    """Images whose pixels all are value / 255."""
+    """Returns constant images whose pixels are value / 255, float32 [n, 2, 2, 1]."""
     values = np.float32(values)[:, None, None, None] / np.float32(255)
     return np.broadcast_to(values, (len(values), 2, 2, 1)).astype(np.float32)
 
 
-def test_tokens_are_held_out_once_and_come_back_as_they_are():
+def test_every_example_of_tokens_is_in_one_split():
     tokens = np.random.default_rng(0).integers(0, 7, (100, 5)).astype(np.int64)
     splits = zoo.Splits.from_examples(TEXT, tokens, name="words", notes=("made up",))
     assert [len(split) for split in splits] == [80, 10, 10]
     assert splits.describe() == "words: 80/10/10 texts of 5 tokens out of 7\n  made up"
-    parts = [everything(split.batches(7)) for split in splits]
+    parts = [concatenate(split.batches(7)) for split in splits]
     assert all(part.dtype == np.int32 for part in parts)
     rows = sorted(map(tuple, np.concatenate(parts)))
     assert rows == sorted(map(tuple, tokens))
@@ -34,11 +34,11 @@ def test_tokens_are_held_out_once_and_come_back_as_they_are():
     assert zoo.load_dataset(splits) is splits
 
 
-def test_given_parts_keep_their_order():
+def test_given_splits_keep_their_order():
     parts = [np.full((n, 5), k) for k, n in enumerate((12, 3, 4))]
     splits = zoo.Splits.from_examples(TEXT, *parts)
     for part, split in zip(parts, splits, strict=True):
-        np.testing.assert_array_equal(everything(split.batches(5)), part)
+        np.testing.assert_array_equal(concatenate(split.batches(5)), part)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_given_parts_keep_their_order():
         ((IMAGE, (flat(range(20)), flat(range(19))), None, None), "19 and 20 in train of arrays"),
     ],
 )
-def test_examples_that_cannot_be_used(arguments, message):
+def test_invalid_examples_are_refused(arguments, message):
     condition = IMAGE if arguments[0] is IMAGE else None
     with pytest.raises(InputError, match=message):
         zoo.Splits.from_examples(*arguments, condition=condition)
@@ -75,7 +75,7 @@ def test_pairs_stay_together():
             np.testing.assert_allclose(255 * (x - y), 100.0, atol=1e-3)
 
 
-def test_two_domains_have_numbers_and_orders_of_their_own():
+def test_two_domains_have_independent_sizes_and_orders():
     a, b = flat(range(40)), flat(range(40, 240))
     splits = zoo.Splits.from_examples(IMAGE, (b, a), condition=DOMAIN)
     assert [len(split) for split in splits] == [160, 20, 20]
@@ -109,7 +109,7 @@ def test_the_folders_a_and_b_are_two_domains(folder):
     assert x.shape == y.shape == (32, 4, 4, 1)
     assert len(np.unique(y, axis=0)) == 24
     assert splits.train.source["name"] == str(folder)
-    assert "two domains without pairs" in splits.describe()
+    assert "two unpaired domains" in splits.describe()
 
 
 def test_pairs_have_equal_names(folder):

@@ -1,4 +1,4 @@
-"""Data sets of plugins: by entry points, read as text until one is loaded."""
+"""Data sets of plugins, which are found by entry points and imported on use."""
 
 import sys
 
@@ -47,7 +47,7 @@ def install(tmp_path, monkeypatch):
     return write
 
 
-def test_a_plugin_offers_a_data_set(install):
+def test_a_plugin_provides_a_data_set(install):
     module = install("feathers", "birds = MODULE:birds")
     assert list_datasets() == [*datasets.BUNDLED, "birds"]
     assert datasets.summaries()["birds"] == "from the package feathers"
@@ -62,7 +62,7 @@ def test_a_plugin_offers_a_data_set(install):
     np.testing.assert_array_equal(small.test.arrays()[1], splits.test.arrays()[1])
 
 
-def test_a_data_set_of_a_plugin_may_have_a_length(install):
+def test_options_are_passed_to_a_data_set_of_a_plugin(install):
     install("feathers", "words = MODULE:words", "birds = MODULE:birds")
     assert load_dataset("words").train.shape == (8,)
     splits = load_dataset("words", length=16)
@@ -70,16 +70,14 @@ def test_a_data_set_of_a_plugin_may_have_a_length(install):
     assert splits.train.source["length"] == 16
     assert load_dataset(**splits.train.source).train.fingerprint == splits.train.fingerprint
     for name, option in (("words", "rate"), ("birds", "length")):
-        message = (
-            f"{name!r} of the package feathers .* has no option {option}: leave out --{option}"
-        )
+        message = f"{name!r} of package feathers .* has no option {option}. Omit --{option}"
         with pytest.raises(InputError, match=message):
             load_dataset(name, **{option: 9})
     with pytest.raises(InputError, match="Only images have a size"):
         load_dataset("words", size=9)
 
 
-def test_names_of_several_packages(install):
+def test_names_in_several_packages(install):
     install("feathers", "birds = MODULE:birds", "mnist = MODULE:birds")
     install("zebra-wings", "birds = MODULE:birds")
     assert list_datasets() == [
@@ -88,28 +86,28 @@ def test_names_of_several_packages(install):
         "feathers:mnist",
         "zebra-wings:birds",
     ]
-    assert len(load_dataset("mnist").train) == 55000  # ours
+    assert len(load_dataset("mnist").train) == 55000  # the bundled one
     assert len(load_dataset("feathers:mnist").train) == 32
     assert len(load_dataset("Zebra_Wings:birds").train) == 32
-    with pytest.raises(InputError, match="write feathers:birds or zebra-wings:birds"):
+    with pytest.raises(InputError, match="Write feathers:birds or zebra-wings:birds"):
         load_dataset("birds")
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("birds = MODULE:broken", "RuntimeError: no file"),
         ("birds = MODULE:missing", "AttributeError"),
         ("birds = no_such_module:birds", "ModuleNotFoundError"),
-        ("birds = MODULE:wrong", r"must be zoo\.Splits.*Received: int"),
-        ("birds", "expected MODULE:FUNCTION. Received: ''"),
-        ("birds = MODULE", "expected MODULE:FUNCTION"),
+        ("birds = MODULE:wrong", r"must return zoo\.Splits.*Received: int"),
+        ("birds", "Expected MODULE:FUNCTION. Received: ''"),
+        ("birds = MODULE", "Expected MODULE:FUNCTION"),
     ],
 )
-def test_errors_name_the_package(install, line, said):
+def test_errors_name_the_package(install, line, message):
     install("feathers", line)
     assert "birds" in list_datasets()
-    with pytest.raises(InputError, match=rf"'birds' of the package feathers .*{said}") as error:
+    with pytest.raises(InputError, match=rf"'birds' of package feathers .*{message}") as error:
         load_dataset("birds")
     assert "\n" not in str(error.value)
 
@@ -118,5 +116,5 @@ def test_plugins_can_be_disabled(install, monkeypatch):
     install("feathers", "birds = MODULE:birds")
     monkeypatch.setenv("ZOO_PLUGINS", "")
     assert list_datasets() == [*datasets.BUNDLED]
-    with pytest.raises(InputError, match=r"no data set of this name.*ZOO_PLUGINS=.*birds"):
+    with pytest.raises(InputError, match=r"Unknown data set 'birds'.*ZOO_PLUGINS is empty"):
         load_dataset("birds")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.data import everything, take, write_npz
+from support.data import concatenate, take, write_npz
 
 from zoo.datasets import load_dataset
 from zoo.datasets.order import seed_for, shuffled
@@ -26,7 +26,7 @@ def grey_split(count, shape=(4, 5, 1), labels=False):
     return ArraySplit("grey", "train", images, Spec(shape), labels, label)
 
 
-def test_batches_give_every_example_once_in_order_on_the_grid():
+def test_batches_return_every_example_once_in_order():
     train = grey_split(23, labels=True)
     batches = take(train.batches(10, condition=True), 9)
     assert [len(x) for x, _ in batches] == [10, 10, 3]
@@ -41,7 +41,7 @@ def test_batches_give_every_example_once_in_order_on_the_grid():
 
 @pytest.mark.parametrize("count", [1, 7, 100])
 def test_each_epoch_of_a_stream_is_a_permutation(count):
-    x = everything(grey_split(count).stream(5, seed=1).take(count))[:, 0, 0, 0]
+    x = concatenate(grey_split(count).stream(5, seed=1).take(count))[:, 0, 0, 0]
     epochs = np.rint(x * 255).astype(int).reshape(5, count)
     for epoch in epochs:
         assert sorted(epoch) == list(range(count))
@@ -72,17 +72,17 @@ def test_orders_of_epochs_and_seeds_are_independent():
 
 
 @pytest.mark.parametrize("first_step", [1, 429, 430, 5000])
-def test_a_stream_entered_later_is_the_same_stream(mnist_binary, first_step):
-    train = mnist_binary[0]  # 429.7 batches an epoch
+def test_a_stream_can_start_at_a_later_step(mnist_binary, first_step):
+    train = mnist_binary[0]  # 429.7 batches per epoch
     ahead = 4
-    whole = train.stream(128, seed=5, first_step=first_step - 1, condition=True)
-    entered = train.stream(128, seed=5, first_step=first_step, condition=True)
-    for (x, y), (x2, y2) in zip(take(whole.skip(1), ahead), take(entered, ahead), strict=True):
+    earlier = train.stream(128, seed=5, first_step=first_step - 1, condition=True)
+    later = train.stream(128, seed=5, first_step=first_step, condition=True)
+    for (x, y), (x2, y2) in zip(take(earlier.skip(1), ahead), take(later, ahead), strict=True):
         np.testing.assert_array_equal(x, x2)
         np.testing.assert_array_equal(y, y2)
 
 
-def test_a_stream_from_the_start_reaches_the_same_place(mnist_binary):
+def test_first_step_equals_skipping(mnist_binary):
     train = mnist_binary[0]
     (x,) = take(train.stream(128, seed=5).skip(440), 1)
     (x2,) = take(train.stream(128, seed=5, first_step=440), 1)
@@ -92,17 +92,18 @@ def test_a_stream_from_the_start_reaches_the_same_place(mnist_binary):
 def test_a_stream_does_not_depend_on_the_batch_size(mnist_binary):
     train = mnist_binary[0]
     np.testing.assert_array_equal(
-        everything(train.stream(64, seed=1).take(4)), everything(train.stream(256, seed=1).take(1))
+        concatenate(train.stream(64, seed=1).take(4)),
+        concatenate(train.stream(256, seed=1).take(1)),
     )
 
 
 def test_a_stream_does_not_depend_on_global_seeds():
     train = grey_split(50)
     tf.random.set_seed(1)
-    x = everything(train.stream(8, seed=0).take(3))
+    x = concatenate(train.stream(8, seed=0).take(3))
     tf.random.set_seed(2)
-    np.testing.assert_array_equal(everything(train.stream(8, seed=0).take(3)), x)
-    assert (everything(train.stream(8, seed=1).take(3)) != x).any()
+    np.testing.assert_array_equal(concatenate(train.stream(8, seed=0).take(3)), x)
+    assert (concatenate(train.stream(8, seed=1).take(3)) != x).any()
 
 
 def test_a_stream_has_static_shapes_and_no_end(mnist):
@@ -130,7 +131,7 @@ def test_streams_share_one_copy_of_the_images():
 @pytest.mark.parametrize(
     ("batch_size", "first_step"), [(0, 0), (8, -1)], ids=["batch_size", "first_step"]
 )
-def test_streams_refuse_bad_numbers(batch_size, first_step):
+def test_streams_refuse_invalid_arguments(batch_size, first_step):
     with pytest.raises(InputError, match="must be at least"):
         grey_split(20).stream(batch_size, 0, first_step)
 
@@ -141,18 +142,20 @@ def test_fingerprints_are_equal_between_processes(mnist_binary):
         "print(*(s.fingerprint for s in load_dataset('mnist_binary'))); "
         "print('tensorflow' in sys.modules)"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    *fingerprints, with_tensorflow = said.stdout.split()
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    *fingerprints, with_tensorflow = process.stdout.split()
     assert fingerprints == [split.fingerprint for split in mnist_binary]
     assert with_tensorflow == "False"
 
 
-def test_fingerprints_tell_data_labels_and_presentation_apart(tmp_path):
+def test_fingerprints_depend_on_data_labels_and_binarization(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (40, 6, 6), np.uint8)
     changed = images.copy()
     changed[:, 2, 2] ^= 1
     labels = np.arange(40) % 2
-    found = {
+    fingerprints = {
         key: load_dataset(write_npz(tmp_path / f"{key}.npz", **arrays), **options)[0].fingerprint
         for key, arrays, options in [
             ("plain", {"images": images}, {}),
@@ -161,11 +164,11 @@ def test_fingerprints_tell_data_labels_and_presentation_apart(tmp_path):
             ("reshaped", {"images": images.reshape(40, 4, 9)}, {}),
             ("labelled", {"images": images, "labels": labels}, {}),
             ("relabelled", {"images": images, "labels": 1 - labels}, {}),
-            ("afresh", {"images": images}, {"binarize": True}),
+            ("binarized", {"images": images}, {"binarize": True}),
         ]
     }
-    assert found.pop("copy") == found["plain"]
-    assert len(set(found.values())) == 6
+    assert fingerprints.pop("copy") == fingerprints["plain"]
+    assert len(set(fingerprints.values())) == 6
 
 
 def test_splits_have_names(tmp_path):

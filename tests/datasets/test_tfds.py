@@ -1,4 +1,4 @@
-"""Sets of TensorFlow Datasets: a prepared one, and none that can be reached."""
+"""TensorFlow Datasets: a prepared set, and errors without a network."""
 
 import collections
 import os
@@ -12,27 +12,28 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from support.data import everything, take
+from support.data import concatenate, take
 
 from zoo.datasets import load_dataset
+from zoo.datasets.tfds import RecordSplit
 from zoo.errors import InputError
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
-    [("minst", "mnist"), ("fashon_mnist", "fashion_mnist"), ("qqqqqqqq", "zoo data")],
+    ("name", "suggestion"),
+    [("minst", "mnist"), ("fashon_mnist", "fashion_mnist"), ("qqqqqqqq", "list_datasets()")],
 )
-def test_unknown_names_suggest_the_nearest(name, said):
+def test_the_error_for_an_unknown_name_suggests_the_closest(name, suggestion):
     start = time.monotonic()
     with pytest.raises(InputError) as error:
         load_dataset(name)
-    assert said in str(error.value)
-    assert f"name={name}" in str(error.value)
+    assert suggestion in str(error.value)
+    assert f"Unknown data set {name!r}" in str(error.value)
     assert "\n" not in str(error.value)
     assert time.monotonic() - start < 10
 
 
-def test_no_network_is_said_at_once(tmp_path, monkeypatch, caplog):
+def test_a_missing_network_is_reported_at_once(tmp_path, monkeypatch, caplog):
     def unreachable(*args, **settings):
         raise socket.gaierror("no network")
 
@@ -42,33 +43,33 @@ def test_no_network_is_said_at_once(tmp_path, monkeypatch, caplog):
     with pytest.raises(InputError) as error:
         load_dataset("cifar10")
     assert time.monotonic() - start < 10
-    for part in ("cifar10", "cannot be reached", "TFDS_DATA_DIR", "--data PATH (data=PATH)"):
+    for part in ("cifar10", "cannot be reached", "TFDS_DATA_DIR", "with data=PATH"):
         assert part in str(error.value)
     assert "\n" not in str(error.value)
     assert not caplog.records
 
 
-def test_a_network_that_hangs_is_given_up(tmp_path, monkeypatch):
-    over = threading.Event()
+def test_a_network_that_hangs_is_reported_within_seconds(tmp_path, monkeypatch):
+    end = threading.Event()
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **settings: over.wait(30) and [])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **settings: end.wait(30) and [])
     monkeypatch.setattr("zoo.datasets.tfds._PROBE_SECONDS", 0.5)
     start = time.monotonic()
     with pytest.raises(InputError, match="does not answer"):
         load_dataset("cifar10")
-    over.set()
+    end.set()
     assert time.monotonic() - start < 5
 
 
 def test_sets_without_images_are_refused_before_any_download(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    with pytest.raises(InputError, match=r"must have an `image` feature.*sentence"):
+    with pytest.raises(InputError, match=r"must have an 8-bit `image` feature.*sentence"):
         load_dataset("glue")
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """Returns what a prepared set holds: fashion_mnist in TFDS_DATA_DIR, or else a small one."""
+    """Returns the facts of a prepared set: fashion_mnist in TFDS_DATA_DIR, or else a small one."""
     root = os.environ.get("TFDS_DATA_DIR")
     if root and Path(root, "fashion_mnist").is_dir():
         return SimpleNamespace(
@@ -83,7 +84,7 @@ def prepared(tmp_path_factory):
     images = np.random.default_rng(0).integers(0, 256, (2400, 28, 28, 1), np.uint8)
     images //= (np.arange(2400) % 5 + 1).astype(np.uint8).reshape(-1, 1, 1, 1)
     parts = {"train": range(2000), "test": range(2000, 2400)}
-    with tfds.core.registered.skip_registration():  # it is to be found by its files
+    with tfds.core.registered.skip_registration():  # it must be loaded from its files
 
         class Shades(tfds.core.GeneratorBasedBuilder):
             VERSION = tfds.core.Version("1.0.0")
@@ -120,19 +121,19 @@ def load(prepared, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def kept(prepared):
+def in_memory(prepared):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TFDS_DATA_DIR", prepared.root)
         return load_dataset(prepared.name)
 
 
-def test_a_prepared_set(prepared, kept):
-    train, validation, test = kept
-    assert [len(split) for split in kept] == prepared.counts
+def test_a_prepared_set(prepared, in_memory):
+    train, validation, test = in_memory
+    assert [len(split) for split in in_memory] == prepared.counts
     assert train.shape == (28, 28, 1)
     assert train.class_names[-1] == prepared.last_class
     assert train.source == {"name": prepared.name, "size": None, "binarize": False}
-    assert "validation held out from train" in kept.describe()
+    assert "validation held out from train" in in_memory.describe()
     x, y = take(test.batches(len(test), condition=True), 1)[0]
     assert np.bincount(y).tolist() == prepared.labels["test"]
     assert abs(x.mean() - prepared.mean) < 0.001
@@ -140,7 +141,7 @@ def test_a_prepared_set(prepared, kept):
     assert counts.tolist() == prepared.labels["train"]
 
 
-def test_a_set_larger_than_memory_streams(prepared, load, kept, monkeypatch):
+def test_a_set_larger_than_memory_is_streamed(prepared, load, in_memory, monkeypatch):
     monkeypatch.setattr("zoo.datasets.assembly.MAX_BYTES_IN_MEMORY", 10**5)
     n = prepared.counts[1]
     monkeypatch.setattr("zoo.datasets.tfds._WINDOW", n // 10 + 12)  # the last one is short
@@ -150,8 +151,8 @@ def test_a_set_larger_than_memory_streams(prepared, load, kept, monkeypatch):
     assert [len(split) for split in splits] == prepared.counts
     assert len(train.fingerprint) == 64
     assert train.fingerprint != validation.fingerprint
-    x = everything(validation.batches(999))
-    np.testing.assert_array_equal(x, everything(kept.validation.batches(999)))
+    x = concatenate(validation.batches(999))
+    np.testing.assert_array_equal(x, concatenate(in_memory.validation.batches(999)))
     with pytest.raises(InputError, match="does not fit in memory"):
         train.arrays()
 
@@ -163,15 +164,25 @@ def test_a_set_larger_than_memory_streams(prepared, load, kept, monkeypatch):
     for epoch in (images[:n], images[n:]):
         assert collections.Counter(x.tobytes() for x in epoch) == by_image
     assert (images[:n] != images[n:]).any(axis=(1, 2, 3)).mean() > 0.9
-    label_of = {x.tobytes(): y for x, y in zip(x, kept.validation.arrays()[1], strict=True)}
+    label_of = {x.tobytes(): y for x, y in zip(x, in_memory.validation.arrays()[1], strict=True)}
     assert [label_of[x.tobytes()] for x in images[:n]] == list(labels[:n])
 
     tf.random.set_seed(7)
     for step in (1, 99, 100, 133):
-        (entered,) = take(validation.stream(batch, seed=0, first_step=step), 1)
-        np.testing.assert_array_equal(entered, epochs[step][0])
+        (later,) = take(validation.stream(batch, seed=0, first_step=step), 1)
+        np.testing.assert_array_equal(later, epochs[step][0])
     (other,) = take(validation.stream(batch, seed=1), 1)
     assert (other != epochs[0][0]).any()
+
+
+def test_a_streamed_set_without_labels_in_a_split_is_refused(load, monkeypatch):
+    monkeypatch.setattr("zoo.datasets.assembly.MAX_BYTES_IN_MEMORY", 10**5)
+    test, records = load().test, RecordSplit._records
+    monkeypatch.setattr(
+        RecordSplit, "_records", lambda split: records(split).map(lambda r: {**r, "label": -1})
+    )
+    with pytest.raises(InputError, match=r"The test split of .* has no labels"):
+        test.batches(1, condition=True)
 
 
 def test_a_streamed_set_is_resized_but_not_binarized(load, monkeypatch):

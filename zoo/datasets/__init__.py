@@ -1,4 +1,4 @@
-"""Data sets by name, path or array: always (train, validation, test).
+"""Loads data sets by name, by path or from arrays, as (train, validation, test).
 
 For example:
 
@@ -22,8 +22,8 @@ __all__ = ["Split", "Splits", "list_datasets", "load_dataset"]
 
 BUNDLED = {
     "mnist": "handwritten digits, grey, with labels",
-    "binarized_mnist": "the static binary MNIST of the likelihood literature, without labels",
-    "mnist_binary": "MNIST, binarized at random at every presentation, tested on the static set",
+    "binarized_mnist": "static binary MNIST of the likelihood literature, without labels",
+    "mnist_binary": "MNIST, re-binarized at random every epoch, tested on static binary MNIST",
 }
 
 
@@ -32,11 +32,12 @@ OPTIONS = {
     "binarize": "Only images can be binarized",
     "paired": "Only a folder with the folders a and b has pairs",
     "skip_damaged": "Only a folder of images or sounds has files to skip",
+    "stretch": "Only a folder of images can have 16 bits to stretch",
     "length": "Only texts and sounds have a length",
     "bytes": "Only texts can be read as bytes",
     "rate": "Only sounds have a rate",
 }
-"""The options of `load_dataset`, and what each is for."""
+"""The options of `load_dataset` and the data to which each applies."""
 
 
 def load_dataset(
@@ -45,6 +46,7 @@ def load_dataset(
     binarize: bool = False,
     skip_damaged: bool = False,
     *,
+    stretch: bool = False,
     paired: bool = False,
     length: int | None = None,
     bytes: bool = False,
@@ -54,22 +56,24 @@ def load_dataset(
 
     Args:
       name: one of
-        - a name: `mnist`, `binarized_mnist`, `mnist_binary`, or one of a plugin or of TFDS;
-        - a path (with a separator, or a `pathlib.Path`) of a folder of images, of sounds (.wav) or
-          of texts (.txt), a .npz, a .npy or a .txt;
+        - a name: `mnist`, `binarized_mnist`, `mnist_binary`, or a name of a plugin or of TFDS;
+        - a path (a `pathlib.Path`, or a str with a separator) of a folder of images, sounds (.wav)
+          or texts (.txt), or of a .npz, .npy or .txt file;
         - data in memory: an array of images, (images, labels), a dict with the keys of a .npz, or a
           finite tf.data.Dataset, with the rules of `Splits.from_arrays`;
-        - Splits, which are returned as they are.
-      size: int or None; images are cut to their central square and resized to size x size.
-      binarize: whether to binarize grey images at random: those of train at every presentation, the
+        - Splits, which are returned unchanged.
+      size: int or None; images are cropped to their central square and resized to size x size.
+      binarize: whether to binarize grey images at random: training images again in every epoch,
         others once.
-      skip_damaged: whether to leave out files of a folder that cannot be read, and list them in a
-        note, instead of an error.
-      paired: whether the images in the folders a and b of a folder are pairs of equal names, of b
-        given a. Default: they are two domains, each with an order of its own.
-      length: int or None; the tokens of an example of text (default: 256), or the samples that
-        sounds are cut or padded to (default: as they are, if all have one length).
-      bytes: whether the tokens of a text are its bytes instead of its characters.
+      skip_damaged: whether to skip files that cannot be read and list them in a note. By default,
+        they raise an error.
+      stretch: whether to stretch the 16-bit grey images of a folder from the lowest and highest
+        value of all files to the full range.
+      paired: whether images with equal names in the folders a and b are pairs, of b given a. By
+        default, a and b are two domains that are shuffled independently.
+      length: int or None; number of tokens per text (default: 256), or number of samples to which
+        sounds are cut or padded (default: their length, which must be equal).
+      bytes: whether to read text as bytes instead of characters.
       rate: int or None; samples per second that sounds are resampled to. Default: the most
         frequent rate of the files.
 
@@ -77,15 +81,17 @@ def load_dataset(
       Splits.
 
     Raises:
-      InputError: if there is no such data set, it cannot be read, or an option does not apply.
+      InputError: if the data set does not exist or cannot be read, or an option does not apply.
     """
     check_size(size)
-    check_flags(binarize=binarize, skip_damaged=skip_damaged, paired=paired, bytes=bytes)
+    check_flags(binarize=binarize, skip_damaged=skip_damaged, stretch=stretch)
+    check_flags(paired=paired, bytes=bytes)
     check_count(length=length, rate=rate)
     values = {
         "size": size,
         "binarize": binarize,
         "skip_damaged": skip_damaged,
+        "stretch": stretch,
         "paired": paired,
         "length": length,
         "bytes": bytes,
@@ -98,14 +104,14 @@ def load_dataset(
             for option, value in values.items():
                 if value and option not in source.options:
                     raise InputError(
-                        f"{OPTIONS[option]}: leave out --{option.replace('_', '-')}"
-                        f" ({option}={value}). Received: {source.kind}"
+                        f"{OPTIONS[option]}. Omit --{option.replace('_', '-')} ({option}={value})."
+                        f" Received: {source.kind}"
                     )
             load = importlib.import_module(source.module).load
             return load(name, **{option: values[option] for option in source.options})
     if isinstance(name, Path):
         raise InputError(
-            f"A data file must be a .npz or .npy, or a .txt; images must be in a folder. Received: "
+            f"A data file must be a .npz, .npy or .txt, and images must be in a folder. Received: "
             f"{name}"
         )
     raise InputError(
@@ -115,7 +121,7 @@ def load_dataset(
 
 
 def list_datasets() -> list[str]:
-    """Lists names that need no download: of bundled sets, of plugins, of sets that TFDS prepared.
+    """Returns the names of bundled data sets, of plugins, and of sets that TFDS has prepared.
 
     Returns:
       list of str.
@@ -124,7 +130,7 @@ def list_datasets() -> list[str]:
 
 
 def summaries() -> dict[str, str]:
-    """Returns a dict from each name of `list_datasets` to a line that describes it."""
+    """Returns a dict from each name of `list_datasets` to a one-line description."""
     names = {}
     for source in _SOURCES:
         for name, summary in source.names().items():
@@ -132,17 +138,22 @@ def summaries() -> dict[str, str]:
     return names
 
 
+def is_in_memory(name) -> bool:
+    """Returns whether this is the name of arrays in memory, which cannot be loaded by it."""
+    return isinstance(name, str) and re.fullmatch(r"<.*>", name) is not None
+
+
 class _Source(NamedTuple):
-    """Where data sets come from.
+    """A source of data sets.
 
     Attributes:
-      module: its function `load(name, **options)` returns Splits. It is imported when used:
-        listing imports nothing large.
+      module: module with a function `load(name, **options)` that returns Splits. It is imported on
+        use, so that listing is fast.
       kind: str; what it loads, for errors.
-      owns: function of a name, an absolute Path or data in memory that returns whether `load` takes
-        it.
-      names: function that returns {name: summary} of the sets that need no download.
-      options: the options of `load_dataset` that it takes.
+      owns: function of a name, an absolute Path, a `layout.Listing` of a folder or data in memory
+        that returns whether `load` accepts it.
+      names: function that returns {name: summary} of the sets that require no download.
+      options: the options of `load_dataset` that `load` accepts.
     """
 
     module: str
@@ -153,23 +164,29 @@ class _Source(NamedTuple):
 
 
 def _resolve(name):
-    """Returns the absolute Path that a name stands for, or the name itself, a str."""
-    if isinstance(name, str) and re.fullmatch(r"<.*>", name):  # of `Splits.from_arrays`
-        raise InputError(f"The data were arrays in memory: give them again. Received: name={name}")
+    """Returns an absolute Path or a `layout.Listing` for a name of a path, or the name, a str."""
+    if is_in_memory(name):
+        raise InputError(
+            f"The data were arrays in memory. Pass them again, as data=…. Received: name={name}"
+        )
     if isinstance(name, str) and "/" not in name and os.sep not in name:
         return name
     try:
         path = Path(name).expanduser().absolute()
-        exists = path.exists()
+        exists, is_folder = path.exists(), path.is_dir()
     except (OSError, RuntimeError) as error:  # no home or working directory, or too long a name
         raise InputError(f"Cannot use this path ({error}). Received: {name}") from error
+    if is_folder:
+        from zoo.datasets import layout, pairs
+
+        return path if pairs.is_pair(path) else layout.scan(path)
     if exists:
         return path
     from zoo.datasets import tfds
 
-    if str(name).split("/")[0] in tfds.names():  # as emnist/letters
+    if str(name).split("/")[0] in tfds.names():  # for example emnist/letters
         return str(name)
-    raise InputError(f"There is no such folder or file. Received: {name}")
+    raise InputError(f"No such file or folder. Received: {name}")
 
 
 def _is_name(name):
@@ -185,9 +202,9 @@ def _is_of_plugin(name):
 
 
 def _prepared():
-    """Reads which sets with images TFDS has prepared, without importing it."""
+    """Returns {name: summary} of the image sets that TFDS has prepared, without importing TFDS."""
     root = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    root = Path(os.path.expanduser(root))  # noqa: PTH111 (does not fail without a home)
+    root = Path(os.path.expanduser(root))  # noqa: PTH111 (Path.expanduser may raise)
     names = set()
     for pattern in ("*/*/features.json", "*/*/*/features.json"):  # name[/config]/version
         for path in root.glob(pattern):
@@ -208,18 +225,11 @@ def _is_array_data(name):
 
 
 def _is_folder_of(kind):
-    def owns(name):
-        from zoo.datasets import layout
-
-        return isinstance(name, Path) and name.is_dir() and layout.kind(name) == kind
-
-    return owns
+    return lambda name: getattr(name, "kind", None) == kind
 
 
 def _is_pair(name):
-    from zoo.datasets import pairs
-
-    return isinstance(name, Path) and name.is_dir() and pairs.is_pair(name)
+    return isinstance(name, Path) and name.is_dir()
 
 
 def _is_text(name):
@@ -227,7 +237,7 @@ def _is_text(name):
 
 
 _FOLDER, _TEXT, _SOUND = (
-    ("size", "binarize", "skip_damaged"),
+    ("size", "binarize", "skip_damaged", "stretch"),
     ("length", "bytes"),
     ("length", "rate", "skip_damaged"),
 )

@@ -1,5 +1,7 @@
 """Images in arrays: of a .npz or .npy, which is never unpickled, or in memory."""
 
+import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -63,8 +65,8 @@ def from_memory(parts, name, levels, size, binarize):
         if hasattr(images, "element_spec"):
             if labels is not None:
                 raise InputError(
-                    f"A tf.data.Dataset has its own labels: leave out {label_key}, and give a "
-                    f"Dataset of (image, label) if there are any. Received: {label_key} and a "
+                    f"A tf.data.Dataset contains its own labels. Omit {label_key}, and pass a "
+                    f"Dataset of (image, label) if there are labels. Received: {label_key} and a "
                     f"Dataset for {split}"
                 )
             images, labels = _read_dataset(split, images)
@@ -125,7 +127,7 @@ def _contents(name, address, where, parts, levels=None, notes=()):
     is_binary = all(((x == 0) | (x == 1)).all() for _, x, *_ in parts.values())
     if levels == 2 and not is_binary:
         raise InputError(
-            f"Images of 2 levels must be 0 or 1: leave out levels, and use binarize for grey "
+            f"Images of 2 levels must be 0 or 1. Omit levels, and use binarize for grey "
             f"images. Received: levels=2 with other values in {where}"
         )
     notes = [f"{', '.join(key for key, *_ in parts.values())} in {where}", *notes]
@@ -185,11 +187,14 @@ def _by_key(stored, where):
 
 def _read_file(path):
     if not path.is_file():
-        raise InputError(f"There is no such file. Received: {path}")
+        raise InputError(f"No such file. Received: {path}")
     try:
+        _check_memory(path)
         with path.open("rb") as file:
             stored = np.load(file, allow_pickle=False)
             return {"images": stored} if isinstance(stored, np.ndarray) else dict(stored)
+    except InputError:
+        raise
     except PermissionError as error:
         raise InputError(f"No permission to read this file. Received: {path}") from error
     except Exception as error:  # a damaged file can raise anything
@@ -202,6 +207,20 @@ def _read_file(path):
             f"Not a file of NumPy arrays: damaged, or a pickle ({type(error).__name__}). "
             f"Received: {path}"
         ) from error
+
+
+def _check_memory(path):
+    """Refuses a compressed file, by its header, that would fill the memory."""
+    if not zipfile.is_zipfile(path) or not hasattr(os, "sysconf"):  # Windows has no sysconf
+        return
+    with zipfile.ZipFile(path) as stored:
+        size = sum(info.file_size for info in stored.infolist())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > memory:
+        raise InputError(
+            f"The arrays of this file have {size / 2**30:,.1f} GiB, and the memory"
+            f" {memory / 2**30:,.1f} GiB: save images as files in a folder. Received: {path}"
+        )
 
 
 def _as_array(key, value):

@@ -89,7 +89,7 @@ def assemble(contents, size=None, binarize=False):
     if binarize:
         _check_binarize(contents, spec.shape[2])
         spec = dataclasses.replace(spec, levels=2)
-        notes.append("binarized: train at random at every presentation, the rest once")
+        notes.append("binarized at random: train in every epoch, other splits once")
     if resized:
         height, width, channels = spec.shape
         spec = dataclasses.replace(spec, shape=(size, size, channels))
@@ -107,7 +107,7 @@ def assemble(contents, size=None, binarize=False):
         if resized:
             images = np.stack([resize(image, size) for image in images])
         if binarize and key != "train":
-            images = order.drawn_once(images, key)
+            images = order.binarize_once(images, key)
         redrawn = binarize and key == "train"
         splits.append(
             ArraySplit(contents.name, key, images, spec, labels, redrawn=redrawn, **about)
@@ -146,7 +146,7 @@ def of_examples(name, spec, condition, parts, notes=()):
 
 
 def _cut(name, arrays):
-    """Returns {split: array} of all splits; those that are missing are held out from train."""
+    """Returns {split: array} of all splits. Missing splits are held out from train."""
     counts = {split: len(array) for split, array in arrays.items()}
     train = np.arange(counts["train"])
     if len(arrays) < len(Splits._fields):  # one array often lies sorted
@@ -243,9 +243,7 @@ def _is_large(contents, binarize):
 
 def _check_binarize(contents, channels):
     if contents.spec.levels == 2:
-        raise InputError(
-            f"{contents.name} is binary already: leave out --binarize (binarize=True)."
-        )
+        raise InputError(f"{contents.name} is already binary. Omit --binarize (binarize=True).")
     if channels != 1:
         raise InputError(
             f"Only grey images can be binarized; {contents.name} has {channels} channels. "

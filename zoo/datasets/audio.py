@@ -1,4 +1,4 @@
-"""A folder of sounds, .wav of PCM: all in one folder, a subfolder per class, or such per split."""
+"""Loads a folder of sounds, PCM .wav files, with optional subfolders per split and class."""
 
 import functools
 import math
@@ -13,10 +13,10 @@ from zoo.datasets.layout import UnreadableError, read_each
 from zoo.errors import InputError
 from zoo.spec import Spec
 
-# Of the resampling filter: zeros of the sinc on each side, and the shape of the Kaiser window, as
-# in scipy.signal.resample_poly: aliases are 60 dB down.
+# The resampling filter: zeros of the sinc on each side, and the shape of the Kaiser window. As in
+# scipy.signal.resample_poly, aliases are attenuated by 60 dB.
 _ZEROS, _BETA = 10, 5.0
-_CHUNK = 2**15  # resampled values that are computed at once
+_CHUNK = 2**15  # resampled values computed at a time
 
 
 class _Header(NamedTuple):
@@ -26,13 +26,12 @@ class _Header(NamedTuple):
     samples: int
 
 
-def load(folder, length, rate, skip_damaged):
-    """Loads a folder. Reads every file, so damaged files are reported before training."""
-    files, notes = layout.find(folder, "sounds")
+def load(listing, length, rate, skip_damaged):
+    """Loads a `layout.Listing`. Reads every file, so damage is reported before training."""
+    folder, files, notes = listing.folder, listing.files, listing.notes
     if skip_damaged:
-        unreadable = layout.reasons(files, _reason)
-        files, left_out = layout.leave_out(folder, files, "sounds", unreadable)
-        notes += left_out
+        files, left_out = layout.leave_out(folder, files, "sounds", _unreadable(files))
+        notes = [*notes, *left_out]
     grouped = layout.group(folder, files, "sounds")
     try:
         headers = [*read_each(files, _header)]
@@ -40,7 +39,7 @@ def load(folder, length, rate, skip_damaged):
         decode = functools.partial(_decode, spec=spec)
         splits = layout.load(folder, grouped, spec, decode, notes, changes)
     except UnreadableError:
-        raise layout.damage(folder, "sounds", layout.reasons(files, _reason)) from None
+        raise layout.damage(folder, "sounds", _unreadable(files)) from None
     for split in splits:
         split.source = {"name": str(folder), "length": spec.shape[0], "rate": spec.rate}
         if skip_damaged:
@@ -49,7 +48,7 @@ def load(folder, length, rate, skip_damaged):
 
 
 def _plan(folder, files, headers, length, rate):
-    """Chooses the form of an example: (Spec, notes)."""
+    """Chooses the Spec of an example: (Spec, notes)."""
     rates = Counter(header.rate for header in headers)
     rate = rate or min(rates, key=lambda each: (-rates[each], each))
     samples = [-(-header.samples * rate // header.rate) for header in headers]
@@ -58,7 +57,7 @@ def _plan(folder, files, headers, length, rate):
         median = sorted(samples)[len(samples) // 2]
         examples = dict(zip(samples, files, strict=True))
         raise InputError(
-            f"Sounds must have one length, or be cut and padded: add --length {median} "
+            f"Sounds must have equal lengths. To cut and pad them, add --length {median} "
             f"(length={median}). Received: {len(sizes)} lengths at {rate} Hz, such as "
             + " and ".join(
                 f"{examples[n].relative_to(folder)} {n} ({count} file{'s' * (count != 1)})"
@@ -71,7 +70,7 @@ def _plan(folder, files, headers, length, rate):
         count = sum(rates[other] for other in others)
         notes.append(f"{count} files resampled to {rate} Hz from {', '.join(map(str, others))}")
     if mixed := sum(header.channels > 1 for header in headers):
-        notes.append(f"the mean of the channels in {mixed} files")
+        notes.append(f"channels averaged in {mixed} files")
     cut, padded = (sum(map(test, samples)) for test in (length.__lt__, length.__gt__))
     if cut or padded:
         notes.append(
@@ -80,12 +79,12 @@ def _plan(folder, files, headers, length, rate):
     is_coarse = {header.bits for header in headers} == {8} and not mixed and not others
     if not is_coarse and (bits := {header.bits for header in headers} - {16}):
         notes.append(f"rounded to 16 bits from {', '.join(map(str, sorted(bits)))} bits")
-    # 16 bits keep those of most files exactly. 8 bits are enough where all files have so few.
+    # Most files have 16 bits, which are kept exactly. If all files have 8 bits, 8 are enough.
     return Spec((length, 1), 256 if is_coarse else 2**16, "audio", rate=rate), notes
 
 
 def _header(path):
-    """Reads the _Header of a file."""
+    """Reads the header of a file, a `_Header`."""
     with wave.open(str(path), "rb") as file:
         bits = 8 * file.getsampwidth()
         header = _Header(file.getframerate(), file.getnchannels(), bits, file.getnframes())
@@ -95,20 +94,20 @@ def _header(path):
 
 
 def _decode(path, spec):
-    """Reads a file as the spec has it: [length, 1], as of `Spec.store`."""
+    """Reads a file as one example of the spec, [length, 1], in the dtype of `Spec.store`."""
     header = _header(path)
     with wave.open(str(path), "rb") as file:
         content = file.readframes(header.samples)
     width = header.bits // 8
     if len(content) != header.samples * header.channels * width:
         raise EOFError
-    if header.bits == 8:  # unsigned, unlike the others
+    if header.bits == 8:  # 8-bit samples are unsigned
         values = np.frombuffer(content, np.uint8).astype(np.int64) - 128
-    else:  # little-endian, in the high bytes of 32 bits
+    else:  # signed little-endian, read into the high bytes of an int32
         wide = np.zeros((len(content) // width, 4), np.uint8)
         wide[:, 4 - width :] = np.frombuffer(content, np.uint8).reshape(-1, width)
         values = wide.view("<i4")[:, 0].astype(np.int64) >> (32 - header.bits)
-    # The levels of the Spec, which are symmetric, so that 8 and 16 bits are kept exactly.
+    # The levels of the Spec are symmetric around 0, so that 8 and 16 bits are kept exactly.
     x = (2.0 * values + 1.0) / (2.0**header.bits - 1.0)
     x = resample(x.reshape(-1, header.channels).mean(axis=1), header.rate, spec.rate)
     length = spec.shape[0]
@@ -117,7 +116,7 @@ def _decode(path, spec):
 
 
 def resample(x: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
-    """Resamples a sound with a windowed sinc: what the new rate cannot hold is filtered out.
+    """Resamples a sound with a windowed sinc, which filters out frequencies above the new limit.
 
     Args:
       x: float64 [n].
@@ -131,37 +130,36 @@ def resample(x: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
         return x
     common = math.gcd(rate, new_rate)
     up, down = new_rate // common, rate // common
-    # On the grid of both rates, input k is at k up, and output m at m down.
+    # On the common grid of both rates, input k is at k * up, and output m at m * down.
     half = _ZEROS * max(up, down)
     kernel = np.sinc(np.arange(-half, half + 1) / max(up, down)) * np.kaiser(2 * half + 1, _BETA)
     kernel *= up / kernel.sum()
     taps = 2 * half // up + 1
-    kernel = np.pad(kernel, (0, up))  # the last tap may lie one behind the end
+    kernel = np.pad(kernel, (0, up))  # the last tap may be one position past the end
     padded = np.pad(x, (taps, taps))
     count = -(-len(x) * up // down)
     y = np.empty(count)
     for start in range(0, count, _CHUNK):
         centre = np.arange(start, min(start + _CHUNK, count)) * down
-        first = -((half - centre) // up)  # of the inputs that an output depends on
+        first = -((half - centre) // up)  # first input that each output depends on
         k = first[:, None] + np.arange(taps)  # [outputs, taps]
         weights = kernel[k * up - centre[:, None] + half]
         y[start : start + _CHUNK] = (weights * padded[k + taps]).sum(axis=1)
     return y
 
 
-def _reason(path):
-    """Returns why a file cannot be read, or None."""
-    try:
+def _unreadable(files):
+    """Reads all files and returns {file: reason} of those that fail."""
+
+    def read(path):
         header = _header(path)
         _decode(path, Spec((1, 1), 256, "audio", rate=header.rate))
-    except PermissionError:
-        return "no permission"
-    except FileNotFoundError:
-        return "broken link"
-    except wave.Error as error:
+
+    def damage(error):
+        if not isinstance(error, wave.Error):
+            return "damaged"
         if "unknown format" in str(error):
             return f"not PCM ({error})"
         return "empty" if str(error) == "empty" else "not a WAV file"
-    except Exception:  # wave raises anything on a damaged file
-        return "damaged"
-    return None
+
+    return layout.reasons(files, read, damage)

@@ -1,9 +1,10 @@
-"""The data sets that are part of the package: MNIST and its binary forms.
+"""Loads the bundled data sets: MNIST and its binary versions.
 
-Source: LeCun, Cortes and Burges, The MNIST database of handwritten digits; Salakhutdinov and
-Murray, On the quantitative analysis of deep belief networks, ICML 2008, and Larochelle and Murray,
-The neural autoregressive distribution estimator, AISTATS 2011 (the static binary set); Burda,
-Grosse and Salakhutdinov, Importance weighted autoencoders, ICLR 2016 (random binarization).
+Source:
+* LeCun, Cortes and Burges, The MNIST database of handwritten digits.
+* Static binary set: Salakhutdinov and Murray, On the quantitative analysis of deep belief networks,
+  ICML 2008; Larochelle and Murray, The neural autoregressive distribution estimator, AISTATS 2011.
+* Random binarization: Burda, Grosse and Salakhutdinov, Importance weighted autoencoders, ICLR 2016.
 """
 
 from pathlib import Path
@@ -34,17 +35,17 @@ def load(name, size, binarize):
         return assemble(Contents.of_arrays(name, name, parts, 256, **digits), size, binarize)
     if size not in (None, 28):
         raise InputError(
-            f"mnist_binary is tested on the static binary set, which cannot be resized: use "
+            f"mnist_binary cannot be resized, because its test split is the static binary set. Use "
             f"--data mnist --size {size} --binarize (data='mnist', size={size}, binarize=True). "
             f"Received: size={size}"
         )
     if binarize:
-        raise InputError(f"{name} is binary already: leave out --binarize (binarize=True).")
+        raise InputError(f"{name} is already binary. Omit --binarize (binarize=True).")
     notes = ("test is the static binary set of 10,000 images",)
     contents = Contents.of_arrays(name, name, parts, 256, notes=notes, **digits)
     train, validation, test = assemble(contents, binarize=True)
-    # The static test set is MNIST's in a stable order of the digits: so matched, none of its 10,000
-    # images has a lit pixel where the grey one is black, or a dark one where that is white.
+    # The static test set is MNIST's test set, stably sorted by digit. Matched in this order, none
+    # of its 10,000 images has a white pixel where the grey image is black, or the reverse.
     images, labels = _static_mnist()["test"][0], np.sort(parts["test"][1])
     test = ArraySplit(name, "test", images, test.spec, labels, notes=test.notes, **digits)
     splits = Splits(train, validation, test)

@@ -1,5 +1,9 @@
 """Files in a folder: which there are, and the splits and classes that its subfolders name."""
 
+import collections
+import contextlib
+import dataclasses
+import errno
 import hashlib
 import os
 import tempfile
@@ -18,7 +22,7 @@ SUFFIXES = {
     "sounds": (".wav",),
     "texts": (".txt",),
 }
-"""The files that each kind of folder is read from. The first of which there is one decides."""
+"""The names of the files that each kind of folder is read from; their content says how."""
 
 _SPLITS = {  # in any case
     "train": "train",
@@ -32,6 +36,7 @@ _SPLITS = {  # in any case
 }
 _RUN_FILE = "run.json"  # marks a folder of `zoo train`, whose samples are no data
 _NAMED_FILES = 3  # for each reason in an error
+MAX_ENTRIES = 4 * 10**6  # of a folder; ImageNet has 1.4 million
 
 
 class FileExamples:
@@ -66,68 +71,125 @@ class UnreadableError(Exception):
     """Raised at the first file that cannot be read."""
 
 
-def kind(folder: Path) -> str:
-    """Returns which of `SUFFIXES` a folder holds; "images" if it holds none of them.
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """The files of a folder that are examples.
+
+    Args:
+      folder: Path.
+      kind: as of `SUFFIXES`.
+      files: list of Path, sorted.
+      notes: list of str, on what was ignored.
+    """
+
+    folder: Path
+    kind: str
+    files: list
+    notes: list
+
+
+def scan(folder: Path, kind: str | None = None) -> Listing:
+    """Lists the files of one kind that are not hidden, also behind symbolic links.
+
+    A link to a folder above itself is not followed. Pipes, sockets and devices are ignored.
+
+    Args:
+      folder: Path.
+      kind: as of `SUFFIXES`. Default: the first of which there is a file.
 
     Raises:
-      InputError: if there is no permission to read it.
+      InputError: if there are no such files, the folder or one below it cannot be read, has system
+        files, or there are too many.
     """
-    suffixes = set()
-    for path, _ in _walk(folder):
-        suffixes.add(path.suffix.lower())
-        if path.suffix.lower() in SUFFIXES["images"]:
-            break
-    return next((kind for kind, some in SUFFIXES.items() if suffixes & {*some}), "images")
-
-
-def find(folder, kind):
-    """Finds the files that are not hidden, also behind symbolic links.
-
-    Returns:
-      (list of Path of the files of a kind, notes on what was ignored).
-
-    Raises:
-      InputError: if there are none.
-    """
-    files, others, runs = [], 0, []
-    for path, is_run in _walk(folder):
-        if is_run:
+    kind_of = {suffix: kind for kind, suffixes in SUFFIXES.items() for suffix in suffixes}
+    files, runs, others, special = {kind: [] for kind in SUFFIXES}, [], 0, 0
+    for path, what in _walk(folder):
+        if what == "run":
             runs.append(path.relative_to(folder).as_posix())
-        elif path.suffix.lower() in SUFFIXES[kind]:
-            files.append(path)
+        elif what == "special":
+            special += 1
+        elif each := kind_of.get(path.suffix.lower()):
+            files[each].append(path)
         else:
             others += 1
+    kind = kind or next((kind for kind in files if files[kind]), "images")
+    others += sum(len(files[other]) for other in files if other != kind)
     count = f"{others} other file{'s' * (others != 1)}"
-    if not files:
+    if not files[kind]:
         suffixes = [f"{kind} ({', '.join(s[1:] for s in some)})" for kind, some in SUFFIXES.items()]
         raise InputError(
             f"There are no {', no '.join(suffixes)} in this folder, but {count}. Received: {folder}"
         )
     notes = [f"{count} ignored"] if others else []
-    return files, notes + [f"ignored, because it is a run: {run}" for run in runs]
+    if special:
+        notes.append(f"{special} pipes, sockets or devices ignored")
+    notes += [f"ignored, because it is a run: {run}" for run in sorted(runs)]
+    return Listing(folder, kind, sorted(files[kind]), notes)
 
 
 def _walk(folder):
-    """Yields (Path, whether it is the folder of a run) of each file and each run, in order."""
-
-    def visit(here, above):
-        status = here.stat()
-        if (key := (status.st_dev, status.st_ino)) in above:  # a link to a folder above it
-            return
-        for path in sorted(here.iterdir()):
-            if path.name.startswith("."):
+    """Yields (Path, "file", "special" or "run") of what is in a folder; of a run, its folder."""
+    system, entries = _system_devices(), 0
+    pending = collections.deque([(folder, frozenset())])
+    while pending:
+        here, above = pending.popleft()
+        try:
+            status = here.stat()
+            key = status.st_dev, status.st_ino
+            if key in above:  # a link to a folder above it
                 continue
-            if not path.is_dir():
-                yield path, False
-            elif (path / _RUN_FILE).exists():
-                yield path, True
+            if status.st_dev in system:
+                raise InputError(
+                    f"This folder has system files, in {here}: use the folder of the data itself."
+                    f" Received: {folder}"
+                )
+            with os.scandir(here) as scanned:
+                for entry in scanned:
+                    entries += 1
+                    if entries > MAX_ENTRIES:
+                        raise InputError(
+                            f"This folder has more than {MAX_ENTRIES:,} files and folders: use the"
+                            f" folder of the data itself. Received: {folder}"
+                        )
+                    if entry.name.startswith("."):
+                        continue
+                    what = _what(entry)
+                    if what != "folder":
+                        yield here / entry.name, what
+                    elif Path(entry.path, _RUN_FILE).exists():
+                        yield here / entry.name, "run"
+                    else:
+                        pending.append((here / entry.name, above | {key}))
+        except OSError as error:
+            if isinstance(error, PermissionError):
+                message = "No permission to read this folder"
             else:
-                yield from visit(path, above | {key})
+                message = f"Cannot read this folder ({error.strerror})"
+            raise InputError(f"{message}. Received: {error.filename}") from None
 
+
+def _what(entry):
+    """Returns whether an os.DirEntry is a "file", a "folder" or "special"."""
     try:
-        yield from visit(folder, frozenset())
-    except PermissionError as error:
-        raise InputError(f"No permission to read this folder. Received: {error.filename}") from None
+        if entry.is_dir():
+            return "folder"
+        if entry.is_file():
+            return "file"
+        entry.stat()
+    except OSError:  # a broken link, or no permission: reported when it is read
+        return "file"
+    return "special"
+
+
+def _system_devices():
+    """Returns the numbers of the file systems of /proc, /sys and /dev, whose files are no data."""
+    numbers = set()
+    for system in ("/proc", "/sys", "/dev"):
+        with contextlib.suppress(OSError):
+            numbers.add(Path(system).stat().st_dev)
+    with contextlib.suppress(OSError):
+        numbers.discard(Path("/").stat().st_dev)
+    return numbers
 
 
 def name_splits(folder, places, kind):
@@ -263,8 +325,29 @@ def read_each(files, read):
                 raise UnreadableError from error
 
 
-def reasons(files, reason):
-    """Returns {file: reason} of the files for which a function, called in threads, returns one."""
+def reasons(files, read, damage):
+    """Returns {file: reason} of the files that cannot be read.
+
+    Args:
+      files: list of Path.
+      read: function of a Path, called in threads; raises anything on a file that cannot be read.
+      damage: function of what it raised on an invalid content -> reason.
+    """
+
+    def reason(file):
+        try:
+            read(file)
+        except Exception as error:
+            match getattr(error, "errno", None):
+                case None:
+                    return damage(error)
+                case errno.ENOENT | errno.ELOOP:
+                    return "broken link"
+                case errno.EACCES | errno.EPERM:
+                    return "no permission"
+                case _:
+                    return error.strerror
+
     with ThreadPoolExecutor() as pool:
         pairs = zip(files, pool.map(reason, files), strict=True)
         return {file: why for file, why in pairs if why}

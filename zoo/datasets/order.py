@@ -1,4 +1,4 @@
-"""Order and noise as pure functions of a seed and a purpose: no state, no global seed.
+"""Computes order and noise as pure functions of a seed and a purpose, without any state.
 
 Source: Steele, Lea and Flood, Fast splittable pseudorandom number generators, OOPSLA 2014 (mixing).
 """
@@ -11,7 +11,7 @@ _ROUNDS = 8  # with TensorFlow's default of 4, successive epochs correlate by 0.
 
 
 def seed_for(seed, purpose):
-    """Derives int32 [2] from a run's seed for one purpose, a str."""
+    """Derives a seed, int32 [2], from the seed of a run and a purpose, a str."""
     digest = hashlib.sha256(f"{purpose} {operator.index(seed)}".encode()).digest()
     return struct.unpack("<2i", digest[:8])
 
@@ -26,12 +26,13 @@ def shuffled(index, count, seed, rounds):
       rounds: int64 [b]; number of the permutation, for example the epoch.
 
     Returns:
-      int64 [b]; for each number of a permutation the permuted indices.
+      int64 [b]; each index permuted by its permutation.
     """
     import tensorflow as tf
 
-    # RandomIndexShuffle uses the low bits of each key alone (8 of 32 for 2^16 images), so that
-    # the epoch itself as a key would repeat after 256 epochs: mix all of the seed into all keys.
+    # RandomIndexShuffle uses only the low bits of each key (8 of 32 for 2^16 images). With the
+    # epoch itself as a key, orders would repeat after 256 epochs, so all bits are mixed into all
+    # keys.
     low, high = (part % 2**32 for part in seed)
     z = tf.constant(low + (high << 32), tf.uint64) + tf.cast(rounds + 1, tf.uint64) * tf.constant(
         0x9E3779B97F4A7C15, tf.uint64
@@ -50,21 +51,29 @@ def shuffled(index, count, seed, rounds):
 
 
 def random_bits(purpose):
-    """Returns a NumPy bit generator that depends on `purpose` only."""
+    """Returns a NumPy bit generator that depends only on `purpose`."""
     import numpy as np
 
     low, high = (part % 2**32 for part in seed_for(0, purpose))
     return np.random.Philox(key=low + (high << 32))
 
 
-def drawn_once(images, split):
-    """Binarizes grey images at random, equally at each call: uint8 [n, h, w, c], 0 or 1."""
+def binarize_once(images, split):
+    """Binarizes grey images at random, with the same result at every call.
+
+    Args:
+      images: uint8 [n, h, w, c].
+      split: str; name of the split, which seeds the noise.
+
+    Returns:
+      uint8 [n, h, w, c]; 0 or 1.
+    """
     import numpy as np
 
     stream = random_bits(f"one draw of {split}")
-    drawn = np.empty_like(images)
+    binary = np.empty_like(images)
     for i in range(0, len(images), 1024):
         part = images[i : i + 1024]
         u = (stream.random_raw(part.size) >> np.uint64(11)) * 2.0**-53  # [0, 1)
-        drawn[i : i + 1024] = u.reshape(part.shape) < part / 255.0
-    return drawn
+        binary[i : i + 1024] = u.reshape(part.shape) < part / 255.0
+    return binary

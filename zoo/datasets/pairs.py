@@ -1,4 +1,6 @@
-"""Images of two domains: the folders a and b, with pairs of equal names or without."""
+"""Loads images of two domains from the folders a and b, paired by name or unpaired."""
+
+import os
 
 from zoo.datasets import folder as images
 from zoo.datasets import layout
@@ -10,22 +12,24 @@ DOMAINS = ("a", "b")
 
 
 def is_pair(folder) -> bool:
-    """Returns whether the folders in a folder are a and b."""
+    """Returns whether the subfolders of a folder are a and b."""
     try:
-        return {path.name for path in folder.iterdir() if path.is_dir()} == {*DOMAINS}
-    except PermissionError:  # reported when the folder is read
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_dir()} == {*DOMAINS}
+    except OSError:  # reported later, when the folder is read
         return False
 
 
-def load(folder, size, binarize, skip_damaged, paired):
-    """Loads the folders a and b: images of b, each with an image of a.
+def load(folder, size, binarize, skip_damaged, stretch, paired):
+    """Loads images of b, each with an image of a as its condition.
 
-    With `paired` it is the one of the same name. Otherwise the images of a have an order of their
-    own, and each split of a is held out by itself.
+    If `paired`, the condition is the image of the same name. Otherwise, a and b are shuffled
+    independently, and each split of a is held out independently.
     """
-    a, b = (images.load(folder / name, size, binarize, skip_damaged) for name in DOMAINS)
+    listings = [layout.scan(folder / name, "images") for name in DOMAINS]
     if paired:
-        _check_names(folder)
+        _check_names(listings)
+    a, b = (images.load(each, size, binarize, skip_damaged, stretch) for each in listings)
     name, kind = folder.resolve().name, "image" if paired else "domain"
     notes = [
         f"{key}: {note}"
@@ -33,27 +37,27 @@ def load(folder, size, binarize, skip_damaged, paired):
         for note in part.train.notes
     ]
     notes.append(
-        "pairs of equal names: images of b, given those of a"
+        "paired by name: images of b, given images of a"
         if paired
-        else "two domains without pairs: images of b, and those of a beside them"
+        else "two unpaired domains: images of b, and images of a"
     )
     splits = []
-    for given, target in zip(a, b, strict=True):
-        condition = Spec(given.shape, given.levels, kind)
-        (x, _), (y, _) = target.arrays(), given.arrays()
+    for source, target in zip(a, b, strict=True):
+        condition = Spec(source.shape, source.levels, kind)
+        (x, _), (y, _) = target.arrays(), source.arrays()
         splits.append(ArraySplit(name, target.split, x, target.spec, y, condition, notes=notes))
         splits[-1].source = {**target.source, "name": str(folder), "paired": paired}
     return Splits(*splits)
 
 
-def _check_names(folder):
-    """Refuses pairs of which one is missing."""
+def _check_names(listings):
+    """Raises InputError if an image has no partner."""
     names = [
-        {file.relative_to(place).as_posix() for file in layout.find(place, "images")[0]}
-        for place in (folder / name for name in DOMAINS)
+        {file.relative_to(listing.folder).as_posix() for file in listing.files}
+        for listing in listings
     ]
-    if alone := sorted(names[0] ^ names[1]):
+    if unpaired := sorted(names[0] ^ names[1]):
         raise InputError(
             "Paired images must have equal names in the folders a and b. Received:"
-            f" {len(alone)} without a partner, such as {alone[0]}"
+            f" {len(unpaired)} without a partner, such as {unpaired[0]}"
         )

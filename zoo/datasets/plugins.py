@@ -1,12 +1,12 @@
-"""Data sets of installed packages.
+"""Finds and loads data sets of installed packages.
 
-An entry point of the group `zoo.datasets` gives a name to a function without required arguments
-that returns Splits, usually by `zoo.Splits.from_arrays`:
+An entry point of the group `zoo.datasets` names a function without required arguments that returns
+Splits, usually from `zoo.Splits.from_arrays`:
 
     [project.entry-points."zoo.datasets"]
     birds = "zoo_birds.data:birds"
 
-The function may have the arguments length, bytes and rate of `zoo.load_dataset`, with defaults.
+The function may take the arguments length, bytes and rate of `zoo.load_dataset`, with defaults.
 
 Names are read as text. A package is imported only when one of its data sets is loaded.
 """
@@ -29,8 +29,8 @@ class Entry(NamedTuple):
     """An entry point.
 
     Attributes:
-      name: str; of the data set.
-      package: normalised name of the distribution.
+      name: str; name of the data set.
+      package: str; normalised name of the distribution.
       value: "module:function".
     """
 
@@ -40,7 +40,7 @@ class Entry(NamedTuple):
 
 
 def find(name):
-    """Returns the entries that a name means: `name` or `package:name`."""
+    """Returns the entries that `name` or `package:name` refers to."""
     package, _, short = name.rpartition(":")
     entries = _entries()
     return [e for e in entries if e.name == name] or [
@@ -48,62 +48,62 @@ def find(name):
     ]
 
 
-def summaries(taken):
-    """Returns a dict from each name to a line that describes it.
+def summaries(bundled):
+    """Returns a dict from each name to a one-line description.
 
     Args:
-      taken: names of zoo's own, which a package cannot have without its prefix.
+      bundled: names of the bundled data sets, which a package cannot use without its prefix.
     """
     entries = _entries()
     names = [entry.name for entry in entries]
     return {
         entry.name
-        if names.count(entry.name) == 1 and entry.name not in taken
+        if names.count(entry.name) == 1 and entry.name not in bundled
         else f"{entry.package}:{entry.name}": f"from the package {entry.package}"
         for entry in entries
     }
 
 
 def load(name, size, binarize, **options):
-    """Imports a package and calls the function of a data set, with the options that it takes."""
+    """Imports a package and calls the function of a data set with the options it accepts."""
     from zoo.datasets import arrays
 
     entry, *others = find(name)
     if others:
         packages = [f"{each.package}:{name}" for each in (entry, *others)]
         raise InputError(
-            f"Several packages have a data set of this name: write {' or '.join(packages)}. "
+            f"Several packages have a data set of this name. Write {' or '.join(packages)}. "
             f"Received: name={name}"
         )
-    where = f"The data set {entry.name!r} of the package {entry.package}"
+    subject = f"Data set {entry.name!r} of package {entry.package}"
     match = _VALUE.fullmatch(entry.value)
     if not match:
         raise InputError(
-            f"{where} has an invalid entry point: expected MODULE:FUNCTION. "
+            f"{subject} has an invalid entry point. Expected MODULE:FUNCTION. "
             f"Received: {entry.value!r}"
         )
-    given = {option: value for option, value in options.items() if value}
+    options = {option: value for option, value in options.items() if value}
     try:
         function = getattr(importlib.import_module(match["module"]), match["function"])
-        if unknown := sorted({*given} - {*inspect.signature(function).parameters}):
+        if unknown := sorted({*options} - {*inspect.signature(function).parameters}):
             raise InputError(
-                f"it has no option {unknown[0]}: leave out --{unknown[0]}. Received:"
-                f" {unknown[0]}={given[unknown[0]]}"
+                f"it has no option {unknown[0]}. Omit --{unknown[0]}. Received:"
+                f" {unknown[0]}={options[unknown[0]]}"
             )
-        splits = function(**given)
+        splits = function(**options)
     except InputError as error:
-        raise InputError(f"{where} cannot be loaded: {error}") from error
+        raise InputError(f"{subject} cannot be loaded: {error}") from error
     except (Exception, SystemExit) as error:
         problem = printable(f"{type(error).__name__}: {error}")
-        raise InputError(f"{where} cannot be loaded: {problem}") from error
+        raise InputError(f"{subject} cannot be loaded: {problem}") from error
     if not isinstance(splits, Splits):
         raise InputError(
-            f"{where} must be zoo.Splits, for example of zoo.Splits.from_arrays. "
+            f"{subject} must return zoo.Splits, for example from zoo.Splits.from_arrays. "
             f"Received: {type(splits).__name__}"
         )
     for split in splits:
         split.name = entry.name
-        split.source = {"name": name, "size": None, "binarize": False, **given}
+        split.source = {"name": name, "size": None, "binarize": False, **options}
     return arrays.rework(splits, size, binarize)
 
 

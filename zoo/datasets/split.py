@@ -1,4 +1,4 @@
-"""The three parts of a data set, and how a part is read: once in order, or as an endless stream.
+"""The splits of a data set, which are read once in order or as an endless stream.
 
 Order and noise are stateless. Position p of the endless stream of N training examples is
 
@@ -14,22 +14,23 @@ import operator
 from typing import NamedTuple
 
 from zoo.datasets import order
+from zoo.display import html_table
 from zoo.errors import InputError, check_flags
 from zoo.spec import Spec
 
-_FINGERPRINT_CHUNK = 1024  # examples hashed at once, where they are read from files
+_FINGERPRINT_CHUNK = 1024  # examples hashed at a time, which bounds the memory of files
 
 
 class Split:
-    """One part of a data set. Abstract: `load_dataset` and `Splits.from_arrays` return them.
+    """A split of a data set. Abstract; `load_dataset` and `Splits.from_arrays` return subclasses.
 
     Attributes:
-      name: str; of the data set.
+      name: str; name of the data set.
       split: "train", "validation" or "test".
       spec: zoo.Spec of one example.
-      condition: zoo.Spec of what accompanies each example, such as its label, or None.
-      notes: tuple of str; messages for the user: what was read and how it was changed.
-      source: dict of the arguments of `load_dataset` that load the data set again; a path is
+      condition: zoo.Spec of the condition of each example, such as its label, or None.
+      notes: tuple of str; messages about how the data were read and changed.
+      source: dict of the arguments of `load_dataset` that load the data set again. Paths are
         absolute. The name of arrays in memory is in angle brackets and cannot be loaded.
     """
 
@@ -58,59 +59,66 @@ class Split:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The names of the classes; empty if there are none."""
+        """The names of the classes, or () if they have none."""
         return self.condition.names if self.num_classes else ()
 
     def __len__(self) -> int:
         return self._count
 
+    def __repr__(self) -> str:
+        given = f" and {self.condition}" if self.condition else ""
+        return f"<{self.split} split of {self.name}: {len(self):,} {self.spec}{given}>"
+
     @property
     def fingerprint(self) -> str:
-        """sha256 in hex of the examples, their conditions and how they are presented."""
+        """The sha256 of the examples, their conditions and their binarization, in hex."""
         raise NotImplementedError
 
     def batches(self, batch_size: int, condition: bool = False):
-        """Returns every example once, in order; the last batch may be short.
+        """Returns every example once, in order. The last batch may be smaller.
 
         Args:
           batch_size: int.
           condition: whether to return the conditions too.
 
         Returns:
-          finite tf.data.Dataset of [b, *shape], as of the spec; or of (that, conditions). Images
-          that are binarized at every presentation are binarized once here.
+          finite tf.data.Dataset of examples, [b, *shape], or of (examples, conditions), as the
+          specs describe. Images that are re-binarized every epoch are binarized once.
 
         Raises:
-          InputError: if conditions are requested and there are none.
+          InputError: if conditions are requested and the split has none.
         """
         raise NotImplementedError
 
     def stream(self, batch_size: int, seed: int, first_step: int = 0, condition: bool = False):
-        """Returns full batches without end, in an order that depends on (seed, position) only.
+        """Returns an endless stream of full batches, shuffled by (seed, position).
 
         Args:
           batch_size: int.
           seed: int.
-          first_step: int; number of the first batch: as `stream(...).skip(first_step)`, at no cost.
+          first_step: int; index of the first batch. Equals `stream(...).skip(first_step)`, but
+            reads no skipped batches.
           condition: whether to return the conditions too.
 
         Returns:
-          endless tf.data.Dataset of [batch_size, *shape], as of the spec; or of (that, conditions).
+          endless tf.data.Dataset of examples, [batch_size, *shape], or of (examples, conditions).
 
         Raises:
-          InputError: if conditions are requested and there are none.
+          InputError: if conditions are requested and the split has none.
         """
         raise NotImplementedError
 
     def take(self, number: int, condition: bool = False):
-        """Returns the first examples of a fixed shuffled order, as some sets are sorted by class.
+        """Returns the first examples in a fixed shuffled order.
+
+        Some data sets are sorted by class.
 
         Args:
-          number: int; a smaller split returns all its examples.
+          number: int; number of examples. A smaller split returns all of its examples.
           condition: whether to return the conditions too.
 
         Returns:
-          ([n, *shape], conditions or None) arrays of the values of `batches`.
+          (examples, conditions or None); arrays [n, …] with the values of `batches`.
         """
         import numpy as np
 
@@ -125,43 +133,43 @@ class Split:
         return np.stack(x), np.stack(y) if condition else None
 
     def arrays(self):
-        """Returns all examples at once, as they are stored: i of the level i.
+        """Returns all examples at once, as integer levels.
 
         Returns:
-          (integers [n, *shape] from 0 to levels - 1, the same of the conditions, or None).
+          (examples, conditions or None); integer arrays [n, …] from 0 to levels - 1.
 
         Raises:
           InputError: if the data set does not fit in memory.
         """
         raise InputError(
-            f"{self.name} does not fit in memory: use batches() or stream(), or a smaller size."
+            f"{self.name} does not fit in memory. Use batches() or stream(), or a smaller size."
         )
 
     def _check(self, condition, has_condition, batch_size, first_step=0):
-        for key, value, least in (("batch_size", batch_size, 1), ("first_step", first_step, 0)):
-            if operator.index(value) < least:
-                raise InputError(f"{key} must be at least {least}. Received: {key}={value}")
+        for key, value, minimum in (("batch_size", batch_size, 1), ("first_step", first_step, 0)):
+            if operator.index(value) < minimum:
+                raise InputError(f"{key} must be at least {minimum}. Received: {key}={value}")
         if condition and not has_condition:
             raise InputError(
-                f"The {self.split} split of {self.name} has no labels: train without them, or give "
-                f"a labelled data set. Received: condition=True"
+                f"The {self.split} split of {self.name} has no labels. Train without labels, or use"
+                f" a labelled data set. Received: condition=True"
             )
 
 
 class ArraySplit(Split):
-    """A split whose examples can be read in any order: an array, or files behind its interface.
+    """A split with random access: an array, or files behind the interface of an array.
 
     Args:
-      name: as of Split.
-      split: as of Split.
-      stored: [n, *shape] array as of `Spec.store`, or an object
-        that is indexed like one with int [b] or a slice and has its `shape` and `dtype`, whose
-        examples are read again at every presentation.
-      spec: as of Split.
-      conditions: array [n, …] of the conditions, stored in the same way, or None.
-      condition: as of Split. It may be given without conditions: other splits have them.
-      redrawn: whether `stream` binarizes the images, which are grey, at every presentation.
-      notes: as of Split.
+      name: as `Split`.
+      split: as `Split`.
+      stored: array [n, *shape] as returned by `Spec.store`, or an object that is indexed like an
+        array with int [b] or a slice and has its `shape` and `dtype`. The examples of such an
+        object are read again in every epoch.
+      spec: as `Split`.
+      conditions: array [n, …] as returned by `Spec.store`, or None.
+      condition: as `Split`. It may be set without conditions if other splits have them.
+      redrawn: whether `stream` binarizes the grey images again in every epoch.
+      notes: as `Split`.
     """
 
     def __init__(
@@ -175,7 +183,7 @@ class ArraySplit(Split):
         facts = {
             "shape": list(self.shape),
             "levels": self.levels,
-            "afresh": self._redrawn,
+            "afresh": self._redrawn,  # the key is part of published fingerprints
             "labels": self._conditions is not None,
         }
         is_labelled = self.condition is None or self.condition.kind == "label"
@@ -202,7 +210,7 @@ class ArraySplit(Split):
 
     @functools.cached_property
     def _presented(self):
-        return order.drawn_once(self._stored, self.split) if self._redrawn else self._stored
+        return order.binarize_once(self._stored, self.split) if self._redrawn else self._stored
 
     @functools.cached_property
     def _tensor(self):
@@ -215,7 +223,8 @@ class ArraySplit(Split):
     def _reader(self, presented=False):
         """Returns a function from int64 [b] to the stored examples, [b, *shape].
 
-        The tensor of all examples is made before any graph that reads it, so graphs refer to it.
+        The tensor of all examples is created outside of the graphs that read it, so that they
+        capture it instead of copying it.
         """
         import tensorflow as tf
 
@@ -232,7 +241,7 @@ class ArraySplit(Split):
         return read
 
     def _stream_reader(self, seed):
-        """Returns a function from (int64 [b], the epoch of each) to stored examples."""
+        """Returns a function from (indices, epochs), int64 [b] each, to stored examples."""
         read = self._reader()
         return lambda index, epoch: read(index)
 
@@ -278,7 +287,7 @@ class ArraySplit(Split):
                 x = self.spec.scale(x)
             x = tf.ensure_shape(x, (batch_size, *self.shape))
             if self._is_unpaired and condition:
-                number = len(y)  # an order of its own
+                number = len(y)  # shuffled independently
                 index = order.shuffled(positions % number, number, others, positions // number)
             return (x, self.condition.scale(tf.gather(y, index))) if condition else x
 
@@ -287,33 +296,33 @@ class ArraySplit(Split):
 
 
 class WindowSplit(ArraySplit):
-    """Windows of a sequence of tokens, of which `stream` gives others in every epoch.
+    """Windows of a sequence of tokens. Every epoch of `stream` shifts them by an offset.
 
-    The windows follow each other. In epoch e of a stream all of them start later by
+    The windows are consecutive. In epoch e of a stream, all of them are shifted by
 
         offset = permutation(e % length; seed, e // length),
 
-    so each token is the first of a window once in `length` epochs.
+    so each token starts a window once in `length` epochs.
 
     Args:
-      name: as of Split.
-      split: as of Split.
-      tokens: [n] array, as of `Spec.store`, of at least 2 length - 1 tokens.
-      spec: as of Split.
-      notes: as of Split.
+      name: as `Split`.
+      split: as `Split`.
+      tokens: array [n] as returned by `Spec.store`, of at least 2 * length - 1 tokens.
+      spec: as `Split`.
+      notes: as `Split`.
     """
 
     def __init__(self, name, split, tokens, spec, notes=()):
         (length,) = spec.shape
-        count = (len(tokens) - (length - 1)) // length  # with the largest offset too
+        count = (len(tokens) - (length - 1)) // length  # fits at the largest offset too
         windows = tokens[: count * length].reshape(count, length)
         super().__init__(name, split, windows, spec, notes=notes)
         self._tokens = tokens
 
     @functools.cached_property
     def fingerprint(self):
-        rest = self._tokens[self._stored.size :].tobytes()
-        return hashlib.sha256(f"windows {super().fingerprint} ".encode() + rest).hexdigest()
+        tail = self._tokens[self._stored.size :].tobytes()
+        return hashlib.sha256(f"windows {super().fingerprint} ".encode() + tail).hexdigest()
 
     def _stream_reader(self, seed):
         import tensorflow as tf
@@ -330,14 +339,14 @@ class WindowSplit(ArraySplit):
 
 
 class Splits(NamedTuple):
-    """The parts of one data set.
+    """The splits of a data set.
 
         train, validation, test = zoo.load_dataset("mnist_binary")
 
     Attributes:
-      train: Split to train on.
-      validation: Split to choose among checkpoints and settings.
-      test: Split to report scores on.
+      train: Split for training.
+      validation: Split for choosing checkpoints and hyperparameters.
+      test: Split for reporting scores.
     """
 
     train: Split
@@ -359,25 +368,25 @@ class Splits(NamedTuple):
         size: int | None = None,
         binarize: bool = False,
     ) -> "Splits":
-        """Makes splits of data in memory. A split that is not given is held out from `train`.
+        """Creates splits from images in memory. Missing splits are held out from `train`.
 
-        The held-out images are the same at every call: a tenth of `train` per split, of a fixed
-        shuffled order.
+        A held-out split has a tenth of the images of `train`, the same ones at every call.
 
         Args:
-          train: array of images, uint8, another integer type from 0 to 255, bool, or float from 0
-            to 1: [n, height, width] or [n, height, width, 1 or 3]; or a finite tf.data.Dataset of
-            such images or of (image, label), in batches or not, which is read into memory.
-          labels: int array [n] from 0, or None; a Dataset brings its own.
+          train: array of images, [n, height, width] or [n, height, width, 1 or 3]: integers from 0
+            to 255, bool, or floats from 0 to 1. Or a finite tf.data.Dataset of such images or of
+            (image, label), batched or not, which is read into memory.
+          labels: int array [n] from 0, or None. A tf.data.Dataset contains its labels.
           validation: as `train`, or None.
           validation_labels: as `labels`.
           test: as `train`, or None.
           test_labels: as `labels`.
-          name: str; of the data set, for messages and cards.
-          levels: 2 or 256; None is 2 if all values are 0 or 1, except integers that are all 0.
-          size: int or None; images are cut to their central square and resized to size x size.
-          binarize: whether to binarize grey images at random: those of train at every presentation,
-            the others once.
+          name: str; name of the data set for messages and cards.
+          levels: 2 or 256. Default: 2 if all values are 0 or 1 and not all are the integer 0, else
+            256.
+          size: int or None; images are cropped to their central square and resized to size x size.
+          binarize: whether to binarize grey images at random: training images again in every
+            epoch, others once.
 
         Returns:
           Splits.
@@ -408,28 +417,27 @@ class Splits(NamedTuple):
         name: str = "arrays",
         notes=(),
     ) -> "Splits":
-        """Makes splits of examples of any kind. A split that is not given is held out from `train`.
+        """Creates splits from examples of any kind. Missing splits are held out from `train`.
 
             zoo.Splits.from_examples(zoo.Spec((256,), 65, "tokens"), tokens)
 
-        The held-out examples are the same at every call: a tenth of `train` per split, of a fixed
-        shuffled order.
+        A held-out split has a tenth of the examples of `train`, the same ones at every call.
 
         Args:
           spec: Spec of one example.
-          train: [n, *spec.shape] array of examples, as of the spec; or, with a condition, a tuple
-            of that and an [n, *condition.shape] array of what accompanies each.
+          train: array of examples, [n, *spec.shape], in the dtype and range of the spec. With a
+            condition: a tuple (examples, conditions), with conditions [n, *condition.shape].
           validation: as `train`, or None.
           test: as `train`, or None.
-          condition: Spec of what accompanies each example, or None.
-          name: str; of the data set, for messages and cards.
-          notes: tuple of str; what was read and how it was changed.
+          condition: Spec of the condition of each example, or None.
+          name: str; name of the data set for messages and cards.
+          notes: tuple of str; messages about how the data were read and changed.
 
         Returns:
           Splits.
 
         Raises:
-          InputError: if the examples are not those of the spec, or too few.
+          InputError: if the examples do not match the spec or are too few.
         """
         from zoo.datasets.assembly import of_examples
 
@@ -447,28 +455,28 @@ class Splits(NamedTuple):
         name: str = "text",
         notes=(),
     ) -> "Splits":
-        """Makes splits of windows of texts. A part that is not given is cut from the end of train.
+        """Creates splits of windows of text. Missing splits are cut from the end of `train`.
 
             zoo.Splits.from_text(Path("book.txt").read_text("utf-8"), length=128)
 
-        The last 10 % are for test, and the 5 % before them for validation. The tokens are the
-        characters of train, in sorted order. A character of another part that train lacks is
-        replaced by the rarest character of train, so that no score is better for it.
+        The last 10 % become test, and the 5 % before them validation. The tokens are the sorted
+        characters of `train`. Characters that occur only in other splits are replaced by the rarest
+        character of `train`, so that they never improve a score.
 
         Args:
-          train: str, which is read as characters; or bytes, which are read as 256 tokens.
+          train: str, read as characters, or bytes, read as 256 tokens.
           validation: as `train`, or None.
           test: as `train`, or None.
-          length: int; number of tokens of a window.
-          name: str; of the data set, for messages and cards.
-          notes: tuple of str; what was read and how it was changed.
+          length: int; tokens per window.
+          name: str; name of the data set for messages and cards.
+          notes: tuple of str; messages about how the data were read and changed.
 
         Returns:
-          Splits. Batches have the windows one after the other, without the rest of a part that is
-          shorter than a window. A stream of train starts its windows elsewhere in every epoch.
+          Splits. `batches` returns consecutive windows, without an incomplete last window. `stream`
+          of train shifts the windows in every epoch.
 
         Raises:
-          InputError: if a text is too short, or more than 1 % of its characters are not in train.
+          InputError: if a text is too short, or more than 1 % of its characters are not in `train`.
         """
         from zoo.datasets.text import from_memory
 
@@ -476,8 +484,18 @@ class Splits(NamedTuple):
         parts = {"train": train, "validation": validation, "test": test}
         return from_memory(parts, length, name, f"<{name}>", notes)
 
+    def __repr__(self):
+        return self.describe()
+
+    def _repr_html_(self):
+        line, *notes = self.describe().splitlines()
+        if names := self.train.class_names:
+            notes.append(f"classes: {', '.join(names)}")
+        rows = [("SPLIT", "EXAMPLES"), *((split.split, f"{len(split):,}") for split in self)]
+        return html_table(rows, [line, *notes])
+
     def describe(self) -> str:
-        """Returns a str: one line with counts, shape and classes, then one line per note."""
+        """Returns one line with counts, shape and classes, then one line per note, as a str."""
         train = self.train
         counts = "/".join(str(len(split)) for split in self)
         shape = "x".join(map(str, train.shape))
@@ -496,20 +514,20 @@ class Splits(NamedTuple):
 
 
 def check_size(size):
-    """Raises an InputError if a size is neither None nor valid."""
+    """Raises InputError if size is neither None nor an int from 1 to 4096."""
     if size is not None and not (isinstance(size, int) and 1 <= size <= 4096):
-        raise InputError(f"A size must be an integer from 1 to 4096. Received: size={size!r}")
+        raise InputError(f"size must be an integer from 1 to 4096. Received: size={size!r}")
 
 
 def check_count(**counts):
-    """Raises an InputError if a value is neither None nor a positive integer."""
+    """Raises InputError if a value is neither None nor a positive int."""
     for name, value in counts.items():
         if value is not None and not (type(value) is int and value > 0):
             raise InputError(f"{name} must be a positive integer. Received: {name}={value!r}")
 
 
 def deterministic(dataset):
-    """Returns a tf.data.Dataset that prepares batches ahead, always in the same order."""
+    """Returns a tf.data.Dataset that prefetches batches and keeps their order."""
     import tensorflow as tf
 
     options = tf.data.Options()

@@ -1,4 +1,4 @@
-"""A text, or a folder of texts, as windows of characters or of bytes."""
+"""Loads a text file or a folder of texts as windows of characters or bytes."""
 
 import json
 
@@ -11,14 +11,19 @@ from zoo.errors import InputError
 from zoo.spec import Spec
 
 LENGTH = 256
-TEST, VALIDATION = 10, 5  # percent of a text that names no parts
-MOST_UNKNOWN = 0.01  # share of the characters of a part that train may lack
-_SHOWN = 10  # unknown characters in a note
+TEST, VALIDATION = 10, 5  # percent of a text without given splits
+MOST_UNKNOWN = 0.01  # largest share of the characters of a split that may be missing from train
+_SHOWN = 10  # unknown characters listed in a note
 
 
-def load(path, length, bytes):
-    """Loads a Path of a .txt or of a folder of them."""
-    parts, notes = (_of_folder if path.is_dir() else _of_file)(path)
+def load(source, length, bytes):
+    """Loads a Path of a .txt, or the `layout.Listing` of a folder of them."""
+    if isinstance(source, layout.Listing):
+        path = source.folder
+        parts, notes = _of_folder(source)
+    else:
+        path = source
+        parts, notes = {"train": [path]}, [f"text in {path}"]
     texts = {}
     for split, files in parts.items():
         contents = [_read(file, bytes) for file in files]
@@ -30,13 +35,9 @@ def load(path, length, bytes):
     return splits
 
 
-def _of_file(path):
-    return {"train": [path]}, [f"text in {path}"]
-
-
-def _of_folder(folder):
-    """Returns ({split: list of Path}, notes); the names of folders or of files can be splits."""
-    files, ignored = layout.find(folder, "texts")
+def _of_folder(listing):
+    """Returns ({split: list of Path}, notes). Names of folders or files can name the splits."""
+    folder, files = listing.folder, listing.files
     wrapper, places = layout.unwrap([file.relative_to(folder).parts[:-1] for file in files])
     places = [(*place, file.stem) for place, file in zip(places, files, strict=True)]
     splits, _, notes = layout.name_splits(folder.joinpath(*wrapper), places, "texts")
@@ -44,15 +45,15 @@ def _of_folder(folder):
     for file, split in zip(files, splits, strict=True):
         parts.setdefault(split, []).append(file)
     joined = "file" if len(files) == 1 else "files, joined by a newline in order of name"
-    return parts, [f"{len(files)} {joined}, in {folder}", *ignored, *notes]
+    return parts, [f"{len(files)} {joined}, in {folder}", *listing.notes, *notes]
 
 
 def _read(path, as_bytes):
-    """Reads a file as bytes, or as str of UTF-8 without the mark that some editors put first."""
+    """Reads a file as bytes, or as UTF-8 text without a byte order mark."""
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise InputError(f"Cannot read this file ({error.strerror}). Received: {path}") from error
+        raise InputError(f"Cannot read the file: {error.strerror}. Received: {path}") from error
     if as_bytes:
         return content
     try:
@@ -60,27 +61,27 @@ def _read(path, as_bytes):
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise InputError(
-            f"A text must be UTF-8: convert it, or add --bytes (bytes=True). Received: byte"
+            f"Text must be UTF-8. Convert it, or add --bytes (bytes=True). Received: byte"
             f" 0x{content[error.start]:02x} at position {error.start:,}, in line {line:,} of {path}"
         ) from None
 
 
 def from_memory(parts, length, name, address, notes):
-    """Makes the splits of {split: str or bytes, or None}: as `Splits.from_text`."""
+    """Creates the splits of {split: str or bytes, or None}, as `Splits.from_text`."""
     texts = {split: text for split, text in parts.items() if text is not None}
     types = {type(text) for text in texts.values()}
     if "train" not in texts:
-        raise InputError(f"A text to train on is required. Received: {address} with {[*texts]}")
+        raise InputError(f"A training text is required. Received: {address} with {[*texts]}")
     if types not in ({str}, {bytes}):
         received = ", ".join(f"{key}: {type(text).__name__}" for key, text in parts.items())
-        raise InputError(f"The parts must be all str or all bytes. Received: {received}")
+        raise InputError(f"The splits must be all str or all bytes. Received: {received}")
     texts, cuts = _cut(texts)
-    least = {"train": (MIN_IMAGES + 1) * length - 1, "validation": length, "test": length}
-    for split, needed in least.items():
-        if len(texts[split]) < needed:
+    minimum = {"train": (MIN_IMAGES + 1) * length - 1, "validation": length, "test": length}
+    for split, count in minimum.items():
+        if len(texts[split]) < count:
             raise InputError(
-                f"At least {needed:,} tokens are needed in {split}, of windows of {length}: use a"
-                f" longer text, or a smaller --length (length={length}). Received:"
+                f"The {split} split must have at least {count:,} tokens for windows of {length}."
+                f" Use a longer text, or a smaller --length (length={length}). Received:"
                 f" {len(texts[split]):,} tokens in {split} of {address}"
             )
     if types == {str}:
@@ -91,11 +92,11 @@ def from_memory(parts, length, name, address, notes):
         spec = Spec((length,), 256, "tokens")
     parts = {}
     for split in ("validation", "test"):
-        rest = len(tokens[split]) % length
-        parts[split] = tokens[split][: len(tokens[split]) - rest].reshape(-1, length)
-        if rest:
-            changes.append(f"the last {rest} tokens of {split} dropped")
-    notes = (*notes, *cuts, *changes, "train: windows start elsewhere in every epoch")
+        remainder = len(tokens[split]) % length
+        parts[split] = tokens[split][: len(tokens[split]) - remainder].reshape(-1, length)
+        if remainder:
+            changes.append(f"the last {remainder} tokens of {split} dropped")
+    notes = (*notes, *cuts, *changes, "train: windows are shifted in every epoch")
     splits = [WindowSplit(name, "train", tokens["train"], spec, notes)]
     splits += [ArraySplit(name, key, windows, spec, notes=notes) for key, windows in parts.items()]
     for split in splits:
@@ -104,32 +105,32 @@ def from_memory(parts, length, name, address, notes):
 
 
 def _cut(texts):
-    """Cuts the parts that are missing from the end of train: ({split: text}, notes)."""
-    texts, whole, percent = dict(texts), texts["train"], 100
+    """Cuts missing splits from the end of train. Returns ({split: text}, notes)."""
+    texts, train, percent = dict(texts), texts["train"], 100
     cuts = []
     for split, share in (("test", TEST), ("validation", VALIDATION)):
         if split not in texts:
-            first = len(whole) * (percent - share) // 100
-            texts[split] = whole[first : len(whole) * percent // 100]
+            first = len(train) * (percent - share) // 100
+            texts[split] = train[first : len(train) * percent // 100]
             percent -= share
             cuts.insert(0, f"the next {share} % {split}")
-    texts["train"] = whole[: len(whole) * percent // 100]
+    texts["train"] = train[: len(train) * percent // 100]
     if cuts:
-        cuts = [f"of the text the first {percent} % are train, " + ", ".join(cuts)]
+        cuts = [f"the first {percent} % of the text are train, " + ", ".join(cuts)]
     return texts, cuts
 
 
 def _as_characters(texts, address):
-    """Returns (names of the tokens, {split: tokens [n]}, notes)."""
+    """Returns (characters, {split: tokens [n]}, notes)."""
     codes = {key: np.frombuffer(text.encode("utf-32-le"), "<u4") for key, text in texts.items()}
-    known, counts = np.unique(codes["train"], return_counts=True)
+    vocabulary, counts = np.unique(codes["train"], return_counts=True)
     rarest = int(counts.argmin())
-    names = tuple(map(chr, known))
-    spec = Spec((1,), len(names), "tokens")  # of one token: how it is stored
+    names = tuple(map(chr, vocabulary))
+    spec = Spec((1,), len(names), "tokens")  # decides the dtype of stored tokens
     tokens, notes = {}, []
     for split, part in codes.items():
-        index = np.searchsorted(known, part).clip(max=len(known) - 1)
-        is_unknown = known[index] != part
+        index = np.searchsorted(vocabulary, part).clip(max=len(vocabulary) - 1)
+        is_unknown = vocabulary[index] != part
         if unknown := int(is_unknown.sum()):
             missing = [chr(code) for code in np.unique(part[is_unknown])]
             listed = " ".join(map(json.dumps, missing[:_SHOWN]))
@@ -137,11 +138,11 @@ def _as_characters(texts, address):
             if unknown > MOST_UNKNOWN * len(part):
                 raise InputError(
                     f"At most {MOST_UNKNOWN:.0%} of the characters of {split} may be missing from"
-                    f" train: use parts of one language, or add --bytes (bytes=True). Received:"
+                    f" train. Use texts in one language, or add --bytes (bytes=True). Received:"
                     f" {unknown / len(part):.1%} in {address}: {listed}"
                 )
             notes.append(
-                f"{unknown} characters of {split} that train lacks ({listed}) replaced by its"
+                f"{unknown} characters of {split} that are not in train ({listed}) replaced by the"
                 f" rarest, {json.dumps(names[rarest])}"
             )
         tokens[split] = spec.store(np.where(is_unknown, rarest, index))

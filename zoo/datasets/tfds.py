@@ -1,4 +1,4 @@
-"""Sets of TensorFlow Datasets, in memory where they fit, else streamed."""
+"""Loads image sets of TensorFlow Datasets, in memory if they fit, else streamed."""
 
 import functools
 import hashlib
@@ -13,7 +13,7 @@ import numpy as np
 from zoo.datasets import assembly, order, summaries
 from zoo.datasets.assembly import Contents, assemble
 from zoo.datasets.split import Split, deterministic
-from zoo.errors import InputError, did_you_mean
+from zoo.errors import InputError, did_you_mean, for_caller
 from zoo.registry.entry_points import plugins_disabled
 from zoo.spec import Spec
 
@@ -22,7 +22,7 @@ _WINDOW = 8192  # encoded images of a streamed set that are shuffled together
 
 
 def names():
-    """Lists the names of TFDS, prepared or not."""
+    """Returns the names of all TFDS data sets."""
     import tensorflow_datasets as tfds
 
     return tfds.list_builders(with_community_datasets=False)
@@ -37,7 +37,7 @@ def load(name, size, binarize):
         _download(builder, name)
         notes.append(f"downloaded to {builder.data_dir}")
     if size is not None:
-        notes.append(f"cut to squares and resized to {size}x{size}")
+        notes.append(f"cropped to squares and resized to {size}x{size}")
     short = name.replace("/", "-").replace(":", "-")
 
     def stream(split, source, index, about):
@@ -62,11 +62,11 @@ def load(name, size, binarize):
 
 
 class RecordSplit(Split):
-    """A split of a TFDS set, read in the order of its files.
+    """A split of a TFDS set that is read sequentially from its files.
 
-    An epoch starts at an image that depends on (seed, epoch), reads the files in a circle and
-    shuffles windows of encoded images. A stream that starts late reads the images that it skips,
-    but does not decode them.
+    An epoch starts at an image that depends on (seed, epoch), continues cyclically, and shuffles
+    windows of encoded images. A stream that starts at a later step reads the skipped images without
+    decoding them.
 
     Args:
       builder: prepared tfds.core.DatasetBuilder.
@@ -80,7 +80,7 @@ class RecordSplit(Split):
 
     @functools.cached_property
     def fingerprint(self):
-        """sha256 in hex of TFDS's description of the data: reading all images would take hours."""
+        """The sha256 of TFDS's description of the data, in hex. Hashing images would take hours."""
         source, first, last = self._section
         info = self._builder.info
         facts = [info.full_name, source, first, last, self.shape, self._size, self.num_classes]
@@ -88,13 +88,13 @@ class RecordSplit(Split):
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def batches(self, batch_size, condition=False):
-        self._check(condition, self.condition, batch_size)
+        self._check(condition, condition and self._has_labels, batch_size)
         return self._batched(self._records(), condition, batch_size)
 
     def stream(self, batch_size, seed, first_step=0, condition=False):
         import tensorflow as tf
 
-        self._check(condition, self.condition, batch_size, first_step)
+        self._check(condition, condition and self._has_labels, batch_size, first_step)
         records, count = self._records(), len(self)
         windows = -(-count // _WINDOW)
         shuffle, start = order.seed_for(seed, "order"), order.seed_for(seed, "start")
@@ -108,16 +108,23 @@ class RecordSplit(Split):
                 index = order.shuffled(tf.range(n), n, shuffle, number_of_window)
                 return {key: tf.gather(value, index) for key, value in record.items()}
 
-            turned = records.skip(first).concatenate(records.take(first))
-            return turned.batch(_WINDOW).enumerate().map(window).unbatch()
+            rotated = records.skip(first).concatenate(records.take(first))
+            return rotated.batch(_WINDOW).enumerate().map(window).unbatch()
 
         position = operator.index(first_step) * batch_size
         examples = tf.data.Dataset.counter(position // count).flat_map(epoch)
         examples = examples.skip(position % count)
         return self._batched(examples, condition, batch_size, drop_remainder=True)
 
+    @functools.cached_property
+    def _has_labels(self):
+        """Whether there are labels: those of a split without are -1, as in TFDS."""
+        if self.condition is None:
+            return False
+        return next(self._records().take(1).as_numpy_iterator())["label"] >= 0
+
     def read(self):
-        """Returns (uint8 [n, *shape], int32 [n] or None)."""
+        """Reads all images and labels: (uint8 [n, *shape], int32 [n] or None)."""
         images, labels = np.zeros((len(self), *self.shape), np.uint8), np.zeros(len(self), np.int32)
         batches = deterministic(self._decoded(self._records()).batch(500))
         for i, (x, y) in enumerate(batches.as_numpy_iterator()):
@@ -125,10 +132,10 @@ class RecordSplit(Split):
         return images, None if labels.min() < 0 else labels
 
     def _records(self):
-        """Returns {"image": encoded string [], "label": int64 []} in the order of the files."""
+        """Returns a dataset of {"image": encoded string [], "label": int64 []} in file order."""
         import tensorflow_datasets as tfds
 
-        wanted = ("image", "label") if self.num_classes else ("image",)
+        keys = ("image", "label") if self.num_classes else ("image",)
         encoded = {
             key: tfds.decode.SkipDecoding()
             for key, feature in self._builder.info.features.items()
@@ -142,10 +149,10 @@ class RecordSplit(Split):
                 try_autocache=False, interleave_cycle_length=1, skip_prefetch=True
             ),
         )
-        return records.map(lambda record: {key: record[key] for key in wanted})
+        return records.map(lambda record: {key: record[key] for key in keys})
 
     def _decoded(self, records):
-        """Maps records to (uint8 [*shape], int32 []); a missing label is -1, as in TFDS."""
+        """Maps records to (uint8 [*shape], int32 []). A missing label is -1, as in TFDS."""
         import tensorflow as tf
 
         decode = self._builder.info.features["image"].decode_example
@@ -168,7 +175,7 @@ class RecordSplit(Split):
 
 
 def _builder(name):
-    """Returns a builder: of a prepared version, if there is one."""
+    """Returns a builder, of a prepared version if one exists."""
     import tensorflow_datasets as tfds
 
     data_dir = os.environ.get("TFDS_DATA_DIR") or None
@@ -182,30 +189,31 @@ def _builder(name):
     if not _is_prepared(builder) and ":" not in name:
         try:
             return tfds.builder(f"{name}:*.*.*", data_dir=data_dir)
-        except Exception:  # no version is prepared: the newest will be
+        except Exception:  # no version is prepared, so the newest is downloaded
             return builder
     return builder
 
 
 def _is_prepared(builder):
-    return (builder.data_path / "dataset_info.json").exists()  # as TFDS, which warns besides
+    return (builder.data_path / "dataset_info.json").exists()  # as TFDS, but without its warning
 
 
 def _unknown(name):
     advice = _as_path(name) or did_you_mean(name, {*summaries(), *names()})
-    advice = advice or " List data sets with: zoo data."
+    command = for_caller("zoo data", "zoo.datasets.list_datasets()")
+    advice = advice or f" List data sets with: {command}."
     if disabled := plugins_disabled():
         advice += f" {disabled}"
-    return InputError(f"There is no data set of this name.{advice} Received: name={name}")
+    return InputError(f"Unknown data set {name!r}.{advice} List data sets with: zoo data")
 
 
 def _as_path(name):
-    """Returns how to write a path that was taken for a name; "" if there is no such path."""
-    return f" For the folder or file of that name write ./{name}." if Path(name).exists() else ""
+    """Returns advice if a path of this name exists, else ""."""
+    return f" For the file or folder {name}, write ./{name}." if Path(name).exists() else ""
 
 
 def _features(builder, name, size):
-    """Returns the Specs of images and of labels or None; refuses sets without 8-bit images."""
+    """Returns the Specs of images and labels (or None). Raises InputError without 8-bit images."""
     import tensorflow_datasets as tfds
 
     features = builder.info.features
@@ -214,14 +222,14 @@ def _features(builder, name, size):
     is_image = isinstance(image, tfds.features.Image)
     if not (is_image and image.np_dtype == np.uint8 and image.shape[-1] in (1, 3)):
         raise InputError(
-            f"A data set must have an `image` feature of 8 bits with 1 or 3 channels. Received: "
+            f"A data set must have an 8-bit `image` feature with 1 or 3 channels. Received: "
             f"{name} with {image if is_image else ', '.join(features) or 'no features'}"
         )
     shape = tuple(image.shape) if size is None else (size, size, image.shape[-1])
     if None in shape:
         raise InputError(
-            f"{name} declares no single size for its images: add --size N (size=N) to cut and "
-            f"resize them. Received: size=None"
+            f"The images of {name} have no fixed size. To crop and resize them, add --size N "
+            f"(size=N). Received: size=None"
         )
     if not isinstance(label, tfds.features.ClassLabel) or not label.num_classes:
         return Spec(shape), None
@@ -229,26 +237,26 @@ def _features(builder, name, size):
 
 
 def _download(builder, name):
-    """Prepares a set of TFDS. Fails at once without network, where TFDS retries for minutes."""
+    """Prepares a TFDS set. Without a network, it fails at once; TFDS would retry for minutes."""
     advice = (
-        f"set TFDS_DATA_DIR to a folder where TFDS has prepared {name}, or give your own images "
-        f"with --data PATH (data=PATH)"
+        f"Set TFDS_DATA_DIR to a folder in which TFDS has prepared {name}, or use your own images "
+        f"with --data PATH (data=PATH)."
     )
     urls = [url for url in builder.url_infos if url.startswith("http")]
     fault = _unreachable(urls[0] if urls else "https://storage.googleapis.com")
     if fault:
         raise InputError(
-            f"{name} is not prepared in {builder.data_dir} and cannot be downloaded ({fault}): "
-            f"{advice}."
+            f"{name} is not prepared in {builder.data_dir} and cannot be downloaded ({fault}). "
+            f"{advice}"
         )
     try:
         builder.download_and_prepare()
     except Exception as error:
-        raise InputError(f"TFDS cannot prepare {name} ({_line(error)}): {advice}.") from error
+        raise InputError(f"TFDS cannot prepare {name} ({_line(error)}). {advice}") from error
 
 
 def _unreachable(url):
-    """Returns, in a few seconds, why a host does not answer, or None if it does."""
+    """Returns within seconds why a host is unreachable, or None if it answers."""
     import requests
 
     host = url.split("/")[2]
