@@ -1,4 +1,4 @@
-"""Models of API 1, with shape, levels, num_classes and labels, in this release."""
+"""Adapted models of API 1, which take shape, levels, num_classes and labels."""
 
 import textwrap
 
@@ -70,7 +70,7 @@ def test_a_model_of_api_1_passes_the_conformance_tests(old):
         zoo.testing.CHECKS[name](subject)
 
 
-def test_a_run_of_a_model_of_api_1_is_trained_and_exported(old, tmp_path):
+def test_a_model_of_api_1_can_be_trained_exported_and_restored(old, tmp_path):
     rng = np.random.default_rng(0)
     data = rng.integers(0, 2, (60, 4, 4, 1)).astype(np.uint8), np.arange(60) % 3
     run = zoo.train(old, data, conditional=True, run=tmp_path / "run", speed=0.2)
@@ -81,13 +81,13 @@ def test_a_run_of_a_model_of_api_1_is_trained_and_exported(old, tmp_path):
     np.testing.assert_array_equal(restored.sample(9, 1, [0] * 9), run.model.sample(9, 1, [0] * 9))
 
 
-def test_a_shared_base_of_api_1_is_refused_with_what_to_change(tmp_path):
+def test_a_shared_base_class_with_api_1_is_refused(tmp_path):
     (tmp_path / "old.py").write_text(
         "from zoo.adversarial import AdversarialModel\n"
         "class Old(AdversarialModel):\n"
         "    recipe = dict(data='mnist', epochs=1, batch_size=8)\n"
         "    def __init__(self, shape: tuple[int, int, int], levels: int = 2): pass\n"
     )
-    message = "AdversarialModel has no form of API 1: .* by spec and condition"
+    message = "AdversarialModel does not support API 1: .* with spec and condition"
     with pytest.raises(InputError, match=message):
         registry.load(f"{tmp_path / 'old.py'}:Old")

@@ -1,4 +1,4 @@
-"""What the source text of a model says is what its class says."""
+"""Reading a model's declarations from source text gives the same result as importing it."""
 
 from pathlib import Path
 
@@ -98,7 +98,7 @@ def test_every_first_party_plugin_is_compared():
 
 
 @pytest.mark.parametrize("name", ["Middle", "Model", "Adversary", "Plain"])
-def test_bases_constants_and_types_are_resolved(tmp_path, name):
+def test_base_classes_constants_and_types_are_resolved(tmp_path, name):
     path = tmp_path / "mine.py"
     path.write_text(MODEL.replace("from __future__ import annotations\n", ""))
     assert_equal(read_class(f"{path}:{name}"), registry.load(f"{path}:{name}"))
@@ -140,7 +140,7 @@ def test_text_that_does_not_determine_the_class_is_refused(tmp_path, text):
 
 
 def test_a_class_that_the_text_does_not_determine_is_imported(tmp_path):
-    path = tmp_path / "made.py"
+    path = tmp_path / "mine.py"
     path.write_text(
         "import zoo\nclass Model(zoo.GenerativeModel):\n"
         "    recipe = dict(epochs=int('7'))\n    def __init__(self, shape: tuple): pass\n"

@@ -11,7 +11,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from zoo.errors import ArtefactError, InputError, did_you_mean
+from zoo.errors import ArtefactError, InputError, did_you_mean, for_caller
 from zoo.registry import options
 from zoo.registry.entry_points import (
     PACKAGE,
@@ -50,10 +50,10 @@ def models():
     for entry in entries():
         by_name.setdefault(entry.name, []).append(entry)
     shortest = {}
-    for name, same in by_name.items():
-        winner = _winner(same)
-        for entry in same:
-            shortest[name if entry is winner else f"{entry.package}:{name}"] = entry
+    for name, namesakes in by_name.items():
+        preferred = _preferred(namesakes)
+        for entry in namesakes:
+            shortest[name if entry is preferred else f"{entry.package}:{name}"] = entry
     return shortest
 
 
@@ -72,7 +72,7 @@ def find(name):
       An `Entry`.
 
     Raises:
-      InputError: if no plugin, or more than one, has a model of this name.
+      InputError: if no package, or more than one, has a model of this name.
     """
     path, _, class_name = name.rpartition(":")
     if is_path(path):
@@ -81,13 +81,13 @@ def find(name):
         raise InputError(f"To name a model in a file, write FILE.py:Class. Received: {name}")
 
     installed = entries()
-    same = [entry for entry in installed if entry.name == name]
-    if winner := _winner(same):
-        return winner
-    if same:
-        packages = " and ".join(entry.package for entry in same)
-        ways = " or ".join(f"{entry.package}:{name}" for entry in same)
-        raise InputError(f"{name} is ambiguous: it is in {packages}. Write {ways}.")
+    namesakes = [entry for entry in installed if entry.name == name]
+    if preferred := _preferred(namesakes):
+        return preferred
+    if namesakes:
+        packages = " and ".join(entry.package for entry in namesakes)
+        addresses = " or ".join(f"{entry.package}:{name}" for entry in namesakes)
+        raise InputError(f"Model {name!r} is in several packages: {packages}. Write {addresses}.")
     for entry in installed:
         if entry.name == class_name and path and entry.package == normalise(path):
             return entry
@@ -95,12 +95,12 @@ def find(name):
     names = {*models(), *(f"{entry.package}:{entry.name}" for entry in installed)}
     message = f"Unknown model {name!r}.{did_you_mean(name, names)}"
     if not installed:
-        message += f" The package {PACKAGE} is not installed: pip install -e . in the checkout."
+        message += f" The package {PACKAGE} is not installed. Run pip install -e . in the checkout."
     elif disabled := plugins_disabled():
         message += f" {disabled}"
     elif path and normalise(path) not in {entry.package for entry in installed}:
-        message += f" No package {path} with models is installed. Try: pip install {path}."
-    raise InputError(f"{message} List models with: zoo list")
+        message += f" No installed package {path} has models. Try: pip install {path}."
+    raise InputError(f"{message} List models with: {for_caller('zoo list', 'zoo.list_models()')}")
 
 
 def load(name):
@@ -131,7 +131,7 @@ def load(name):
                 module = _import_file(Path(module_name))
             else:
                 module = importlib.import_module(module_name)
-            cls = getattr(module, class_name, None)  # imports, if the module is lazy
+            cls = getattr(module, class_name, None)  # a lazy module imports here
     except KeyboardInterrupt:
         print(unusable(entry, "its import was interrupted."), file=sys.stderr)
         raise
@@ -140,7 +140,7 @@ def load(name):
         raise unusable(entry, f"its import failed: {describe_error(error, path)}.") from error
 
     if cls is None:
-        raise unusable(entry, f"{module_name} has no {class_name}.")
+        raise unusable(entry, f"{module_name} has no attribute {class_name}.")
     if not (isinstance(cls, type) and issubclass(cls, GenerativeModel)):
         problem = f"{class_name} must be a subclass of zoo.GenerativeModel. Received: {cls!r}."
         raise unusable(entry, problem)
@@ -169,7 +169,7 @@ def create(name, **values):
 
     Args:
       name: `name`, `package:name` or `path/to/file.py:Class`.
-      **values: arguments of the constructor, which `zoo info NAME` lists.
+      **values: constructor arguments, as listed by `zoo info NAME`.
 
     Returns:
       A built `zoo.GenerativeModel`.
@@ -186,7 +186,7 @@ def create(name, **values):
 
 
 def describe(name):
-    """Returns what a model class declares, without importing it where its text is enough.
+    """Returns what a model class declares, without importing it if its source text is enough.
 
     Args:
       name: `name`, `package:name` or `path/to/file.py:Class`.
@@ -212,20 +212,20 @@ def describe(name):
 
 
 def unusable(entry, problem):
-    """Returns the exception that says why a model is unusable and what to do."""
+    """Returns the exception for an unusable model, with the reason and a fix."""
     if entry.package is None:
         return InputError(f"{entry.value} is unusable: {problem}")
-    fix = f"Report this to the plugin's author. To remove it: pip uninstall {entry.package}"
+    fix = f"Report this to the plugin's author. Remove it with: pip uninstall {entry.package}"
     if entry.package == PACKAGE:
-        fix = f"To fix it: pip install --force-reinstall {PACKAGE}"
+        fix = f"Fix it with: pip install --force-reinstall {PACKAGE}"
     package = f"{entry.package} {entry.version}".strip()
-    return ArtefactError(f"The model {entry.name} of {package} is unusable: {problem} {fix}")
+    return ArtefactError(f"Model {entry.name} in {package} is unusable: {problem} {fix}")
 
 
 def describe_error(error, path):
-    """Returns one line with the type, message and place of an exception.
+    """Returns one line with the type, message and location of an exception.
 
-    The place is the innermost frame in the file `path`, or else the innermost frame of all.
+    The location is the innermost frame in the file `path`, or the innermost frame if none is.
     """
     frames = traceback.extract_tb(error.__traceback__)
     frame = next((frame for frame in reversed(frames) if frame.filename == path), frames[-1])
@@ -240,16 +240,19 @@ def describe_error(error, path):
     return f"{type(error).__name__}: {message} ({where})"
 
 
-def _winner(same):
-    """Returns the entry that a plain name means: zoo's own, or the only one; else None."""
-    own = [entry for entry in same if entry.package == PACKAGE]
-    if own:
-        return own[0]
-    return same[0] if len(same) == 1 else None
+def _preferred(namesakes):
+    """Returns the entry that a plain name refers to, or None if the name is ambiguous.
+
+    A built-in model takes precedence over plugins.
+    """
+    built_in = [entry for entry in namesakes if entry.package == PACKAGE]
+    if built_in:
+        return built_in[0]
+    return namesakes[0] if len(namesakes) == 1 else None
 
 
 def _import_file(path):
-    """Imports a file; it can import the files beside it, as a script can."""
+    """Imports a file, which can import files in the same folder, as a script can."""
     folder = str(path.resolve().parent)
     name = f"zoo_file_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)

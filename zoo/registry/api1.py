@@ -1,7 +1,7 @@
-"""Makes models of API 1 work, for this release only.
+"""Adapts models of API 1 to API 2, in this release only.
 
-A model of API 1 has the constructor arguments shape, levels and num_classes for `spec` and
-`condition`, and its methods have the argument labels for `condition`.
+The constructor of an API 1 model takes shape, levels and num_classes instead of `spec` and
+`condition`. Its methods take labels instead of `condition`.
 """
 
 import functools
@@ -16,21 +16,21 @@ __all__ = ["adapt", "is_of_api_1"]
 
 
 def is_of_api_1(options) -> bool:
-    """Returns whether these are the options of a model of API 1, a list of `Option`."""
+    """Returns whether a list of `Option` is that of an API 1 model."""
     names = [option.name for option in options]
     return "shape" in names and "spec" not in names
 
 
 @functools.cache
 def adapt(cls):
-    """Returns a class of API 2 that does what a class of API 1 does.
+    """Returns a subclass of an API 1 class with the interface of API 2.
 
     Raises:
       TypeError: if the class is derived from a class of zoo other than GenerativeModel.
     """
     bases = [base for base in cls.__mro__ if base.__module__.split(".")[0] == "zoo"]
     if bases != [GenerativeModel]:
-        raise TypeError(f"{bases[0].__name__} has no form of API 1: {API_1_ADVICE}")
+        raise TypeError(f"{bases[0].__name__} does not support API 1: {API_1_ADVICE}")
     _, *parameters = inspect.signature(cls.__init__, eval_str=True).parameters.values()
     names = [parameter.name for parameter in parameters]
     by_name = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -43,9 +43,11 @@ def adapt(cls):
         first.append(inspect.Parameter("condition", by_name, **optional))
 
     def create(self, spec, condition=None, **options):
-        self.require(spec.kind == "image", "A model of API 1 is for images.", spec=spec)
+        self.require(spec.kind == "image", "A model of API 1 requires images.", spec=spec)
         labelled = condition is None or condition.kind == "label"
-        self.require(labelled, "A model of API 1 takes labels.", condition=condition)
+        self.require(
+            labelled, "The condition of a model of API 1 must be labels.", condition=condition
+        )
         options |= {"shape": spec.shape, "levels": spec.levels}
         if "num_classes" in names:
             options["num_classes"] = condition.levels if condition else 0
@@ -58,15 +60,16 @@ def adapt(cls):
         for name in ENDPOINTS
         if callable(method := getattr(cls, name, None))
     }
-    about = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
-    adapted = type(cls.__name__, (cls, _Model), {**about, **methods, "__init__": create})
-    for name in methods:  # which call each other with labels
+    attributes = {key: getattr(cls, key) for key in ("__module__", "__qualname__", "__doc__")}
+    attributes |= {**methods, "__init__": create}
+    adapted = type(cls.__name__, (cls, _Model), attributes)
+    for name in methods:  # the methods call each other with labels
         setattr(adapted, name, _renamed(getattr(adapted, name), "labels", "condition"))
     return adapted
 
 
 class _Model(GenerativeModel):
-    """What a class of API 1 is derived from, once it is adapted."""
+    """The second base class of an adapted class."""
 
     def __init__(self, shape, levels, num_classes=0):
         super().__init__(
@@ -74,15 +77,15 @@ class _Model(GenerativeModel):
         )
 
     def require_images(self):
-        """Does nothing: a model is for images unless it says otherwise."""
+        """Does nothing, because models are for images by default."""
 
 
 def _renamed(method, old, new):
-    """Wraps a method to be called with an argument by another name."""
+    """Wraps a method so that its argument `new` can be passed as `old`."""
 
-    def wrapper(self, *values, **named):
-        if old in named:
-            named[new] = named.pop(old)
-        return method(self, *values, **named)
+    def wrapper(self, *args, **kwargs):
+        if old in kwargs:
+            kwargs[new] = kwargs.pop(old)
+        return method(self, *args, **kwargs)
 
     return wrapper

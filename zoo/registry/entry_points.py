@@ -1,8 +1,8 @@
-"""Reads which models are installed from the text of entry points and modules; imports none of them.
+"""Reads the metadata of installed models from the text of entry points and modules.
 
-Source of the layout: PyPA specifications "Recording installed projects" and "Entry points".
-`importlib.metadata` reads the same files, but its import takes 30 ms, and one damaged distribution
-on the path ends its iteration.
+No module is imported. Source of the file layout: PyPA specifications "Recording installed projects"
+and "Entry points". `importlib.metadata` reads the same files, but its import takes 30 ms, and a
+single damaged distribution on the path ends its iteration.
 """
 
 import ast
@@ -48,10 +48,11 @@ _DOCSTRING = re.compile(
 _API = re.compile(r"^ZOO_API\s*(?::\s*[\w.\[\]]+\s*)?=\s*(\d+)\s*(?:\#.*)?$", re.MULTILINE)
 
 API_1_ADVICE = (
-    "it was written for API 1, which only this release still runs. Replace the arguments shape,"
-    " levels and num_classes by spec and condition, and labels by condition; then set ZOO_API = 2."
+    "it uses API 1, which is deprecated and will stop working in the next release. Replace the"
+    " arguments shape, levels and num_classes with spec and condition, and labels with condition."
+    " Then set ZOO_API = 2."
 )
-"""What `zoo plugins` says of a model that `zoo.registry.api1` adapts."""
+"""The message of `zoo plugins` about a model that `zoo.registry.api1` adapts."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,13 @@ class Entry:
     Args:
       name: name of the entry point.
       package: normalised name of the distribution; None for a model in an unpackaged file.
-      version: version of the distribution; "" if its folder's name has none.
+      version: version of the distribution, or "" if the name of its folder does not contain it.
       value: location of the class: "zoo.models.vae:VAE", or "/home/me/mine.py:Mine" for a file.
       summary: first line of the module's docstring.
       family: the `Family:` line of the docstring.
       source: the `Source:` block of the docstring, as one line.
       api: the `zoo.API_VERSION` that the module was written for, or None.
-      problem: a sentence that says why the model is unusable, or None.
+      problem: the reason why the model is unusable, a sentence; or None.
     """
 
     name: str
@@ -82,7 +83,7 @@ class Entry:
 
     @property
     def address(self):
-        """The name that means this model in any folder, whatever is installed."""
+        """The name that always refers to this model, from any folder and with any plugins."""
         if self.package == PACKAGE:
             return self.name
         return f"{self.package}:{self.name}" if self.package else self.value
@@ -94,18 +95,18 @@ def entries():
     Returns:
       A list of `Entry`, sorted by name and package.
     """
-    found = {}
+    by_key = {}
     for package, version, path, lines in distributions(GROUP):
         for line in lines:
             entry = _read_entry(line, package, version, path)
-            found.setdefault((entry.name, package), entry)
-    return [found[key] for key in sorted(found)]
+            by_key.setdefault((entry.name, package), entry)
+    return [by_key[key] for key in sorted(by_key)]
 
 
 def plugins_disabled():
     """Returns a message if the environment variable ZOO_PLUGINS is empty, else None."""
     disabled = os.environ.get("ZOO_PLUGINS") == ""
-    return "Plugins are disabled by ZOO_PLUGINS=." if disabled else None
+    return "Plugins are disabled, because ZOO_PLUGINS is empty." if disabled else None
 
 
 def distributions(group):
@@ -115,11 +116,11 @@ def distributions(group):
       group: name of the group, as "zoo.models".
 
     Yields:
-      (package, version, path of entry_points.txt, lines of the group), each package once. The name
-      of the package is normalised; the version is "" if the folder's name has none. If plugins are
-      disabled, only zoo's own package.
+      (package, version, path of entry_points.txt, lines of the group), once per package. `package`
+      is the normalised name. `version` is "" if the name of the folder does not contain it. If
+      plugins are disabled, only the package of zoo itself is yielded.
     """
-    only_own, seen = plugins_disabled(), set()
+    only_zoo, visited = plugins_disabled(), set()
     for root in sys.path:
         try:
             names = sorted(os.listdir(root or "."))  # noqa: PTH208, a third of iterdir's time
@@ -129,13 +130,13 @@ def distributions(group):
             if not folder.endswith("-info") or not (match := _DISTRIBUTION.fullmatch(folder)):
                 continue
             package, path = normalise(match["name"]), Path(root, folder, "entry_points.txt")
-            if package in seen or (only_own and package != PACKAGE):
+            if package in visited or (only_zoo and package != PACKAGE):
                 continue
             try:
                 has_entry_points = path.is_file()
-                # The remains of an uninstalled package do not hide an installed one.
+                # Leftovers of an uninstalled package must not hide an installed one.
                 if has_entry_points or path.with_name("METADATA").is_file():
-                    seen.add(package)
+                    visited.add(package)
                 text = path.read_text("utf-8", errors="replace") if has_entry_points else ""
             except OSError:  # includes missing permissions
                 continue
@@ -162,9 +163,12 @@ def _read_entry(line, package, version, path):
     match = _LINE.fullmatch(line)
     if not match or is_path(match["name"]):
         name, _, value = map(str.strip, line.partition("="))
-        problem = f"{printable(path)} is damaged: {line!r} is not NAME = MODULE:CLASS."
+        problem = f"{printable(path)} is damaged: expected NAME = MODULE:CLASS. Received: {line!r}."
         return Entry(name, package, version, value, problem=problem)
     name, value = match["name"], f"{match['module']}:{match['cls']}"
+    if package == PACKAGE and not value.startswith("zoo."):
+        problem = f"{printable(path)} claims to be of {PACKAGE}, but {value} is not: remove it."
+        return Entry(name, package, version, value, problem=problem)
     try:
         metadata = _read_module(module_file(match["module"]))
     except Exception as error:  # of files, or of finders that other packages installed
@@ -174,7 +178,7 @@ def _read_entry(line, package, version, path):
         metadata["api"] = API_VERSION
     api, problem = metadata["api"], None
     if api is None:
-        problem = f"it does not declare its API version; its module needs ZOO_API = {API_VERSION}."
+        problem = f"it declares no API version. Add ZOO_API = {API_VERSION} to its module."
     else:
         problem = _other_api(api, package)
     return Entry(name, package, version, value, **metadata, problem=problem)
@@ -186,9 +190,11 @@ def read_file_entry(path, class_name):
     Raises:
       InputError: if the file does not exist or cannot be read.
     """
-    path = Path(path).absolute()
+    path = Path(path).resolve()  # one file has one address
     if not path.is_file():
-        raise InputError(f"No file {path}. To name a model in a file, write FILE.py:Class")
+        raise InputError(
+            f"No such file. To name a model in a file, write FILE.py:Class. Received: {path}"
+        )
     try:
         metadata = _read_module(path)
     except (OSError, ValueError) as error:
@@ -204,14 +210,11 @@ def _other_api(api, package):
     fix = f"pip install -U {PACKAGE if api > API_VERSION else package}"
     if package is None and api < API_VERSION:
         fix = f"update the model, then declare ZOO_API = {API_VERSION}"
-    return (
-        f"it was written for zoo API {api}, but this zoo has API {API_VERSION}."
-        f" Possible fix: {fix}."
-    )
+    return f"it uses API {api}, but this version of zoo has API {API_VERSION}. Possible fix: {fix}."
 
 
 def is_path(text):
-    """Returns whether a name is a path of a file rather than the name of a model or module."""
+    """Returns whether a name is the path of a file and not the name of a model or module."""
     return text.endswith(".py") or "/" in text or os.sep in text
 
 
@@ -253,7 +256,7 @@ def _read_module(path):
 
 
 def _block(doc, title):
-    """The text after `title:`, up to a blank line or the next title, in one line."""
+    """Returns the text after `title:` up to a blank line or the next title, as one line."""
     match = re.search(rf"^{title}:(.*(?:\n(?![A-Z][\w ]*:(?:\s|$)).*\S.*)*)", doc, re.MULTILINE)
     return printable(match[1]) if match else ""
 

@@ -25,16 +25,16 @@ __all__ = [
 ]
 
 API_1 = ("shape", "levels", "num_classes")
-"""What `spec` and `condition` were in API 1."""
+"""The arguments of API 1 that `spec` and `condition` replace."""
 
 FROM_DATA = ("spec", "condition", *API_1)
 
 
 class Pretrained(str):
-    """The type of an option that names another model: a pretrained one, a run or an export.
+    """The type of an option that refers to a trained model: by name, run or exported folder.
 
-    `GenerativeModel.restore_stage` loads it. run.json and the card keep its sha256, and a run whose
-    stage has changed does not resume.
+    `GenerativeModel.restore_stage` loads it. run.json and the card store its sha256. A run whose
+    stage has changed cannot be resumed.
     """
 
     __slots__ = ()
@@ -95,25 +95,25 @@ def parse_options(cls, settings):
       A dict of constructor arguments.
 
     Raises:
-      InputError: if a name is unknown or comes from the dataset, or a value has the wrong type.
+      InputError: if a name is unknown or set by the data, or a value has the wrong type.
     """
-    known = {option.name: option for option in options(cls) if option.name not in FROM_DATA}
+    by_name = {option.name: option for option in options(cls) if option.name not in FROM_DATA}
     values = {}
     for setting in settings:
         name, equals, text = (part.strip() for part in setting.partition("="))
         try:
             if not equals:
-                raise InputError("write it as name=value.")
+                raise InputError("expected NAME=VALUE.")
             if name in FROM_DATA:
-                raise InputError(f"{name} comes from the data set, not from --set.")
-            values[name] = _fit(_option(cls, known, name), text)
+                raise InputError(f"{name} is set by the data. Omit it.")
+            values[name] = _converted(_option(cls, by_name, name), text)
         except InputError as error:
             raise InputError(f"--set {setting}: {error}") from None
     return values
 
 
 def check_options(cls, values):
-    """Converts the arguments of a constructor to the types that it states.
+    """Converts the arguments of a constructor to the types in its annotations.
 
     Args:
       cls: a subclass of `zoo.GenerativeModel`.
@@ -125,9 +125,9 @@ def check_options(cls, values):
     Raises:
       InputError: if a name is unknown, a value has the wrong type or a required one is missing.
     """
-    known = {option.name: option for option in options(cls)}
-    values = {key: _fit(_option(cls, known, key), value) for key, value in values.items()}
-    for option in known.values():
+    by_name = {option.name: option for option in options(cls)}
+    values = {key: _converted(_option(cls, by_name, key), value) for key, value in values.items()}
+    for option in by_name.values():
         if option.required and option.name not in values:
             raise InputError(
                 f"{cls.__name__} requires {option.name}: {option.meaning or option.type}"
@@ -152,14 +152,14 @@ def read_meanings(doc):
     return meanings
 
 
-def _option(cls, known, name):
-    if name not in known:
-        hint = did_you_mean(name, known) or f" It has: {', '.join(known)}."
+def _option(cls, by_name, name):
+    if name not in by_name:
+        hint = did_you_mean(name, by_name) or f" Options: {', '.join(by_name)}."
         raise InputError(f"{cls.__name__} has no option {name!r}.{hint}")
-    return known[name]
+    return by_name[name]
 
 
-def _fit(option, value):
+def _converted(option, value):
     try:
         return _convert(option.annotation, value)
     except (ValueError, TypeError):
@@ -172,7 +172,11 @@ def _fit(option, value):
 
 
 def _convert(annotation, value):
-    """Converts a value, or its text on a command line, to the type of an annotation, or raises."""
+    """Converts a value, or its text, to the type of an annotation.
+
+    Raises:
+      ValueError or TypeError: if it cannot be converted.
+    """
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (types.UnionType, typing.Union):
         for argument in sorted(arguments, key=lambda a: a is not types.NoneType):

@@ -1,7 +1,7 @@
 """Reads what a model class declares from its source text.
 
-Importing a model takes seconds, because it imports TensorFlow. Where the text alone does not
-determine the class, as with a class decorator, `read_class` raises `UnreadableError`.
+Importing a model takes seconds, because it imports TensorFlow. If the text alone does not determine
+the class, for example because of a decorator, `read_class` raises `UnreadableError`.
 """
 
 import ast
@@ -30,7 +30,7 @@ _ARITHMETIC = {
 
 
 class UnreadableError(Exception):
-    """Raised where the source text does not determine what a class declares."""
+    """Raised if the source text does not determine what a class declares."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Description:
     """What a model class declares.
 
     Args:
-      methods: names of the endpoints that the class has a method for, in the contract's order.
+      methods: names of the endpoints that the class implements, in the order of the contract.
       recipe: dict; the default arguments of `zoo train`.
       options: list of `Option`; the arguments of the constructor.
     """
@@ -82,7 +82,7 @@ def read_class(value):
         return Description(methods, recipe, _options(*attributes["__init__"], read_meanings(doc)))
     except (OSError, SyntaxError, ValueError, TypeError, KeyError, ArithmeticError) as error:
         raise UnreadableError(value) from error
-    except (RecursionError, MemoryError) as error:  # of text that is nested too deep
+    except (RecursionError, MemoryError) as error:  # raised for text that is nested too deeply
         raise UnreadableError(value) from error
 
 
@@ -94,14 +94,14 @@ def is_recipe(recipe, kinds):
 
 
 class _Import(NamedTuple):
-    """What an imported name stands for: a module, or an attribute of one."""
+    """The target of an imported name: a module, or an attribute of a module."""
 
     module: str
     attribute: str | None = None
 
 
 class _Class(NamedTuple):
-    """A class statement and the module it is in."""
+    """A class statement and its module."""
 
     module: "_Module"
     node: ast.ClassDef
@@ -112,10 +112,10 @@ class _Class(NamedTuple):
 
 
 class _Module:
-    """The names that a module binds at its top level, without running it.
+    """The names that a module binds at its top level, read without running it.
 
-    `names` maps each to its `_Import`, its class or function statement or the expression that is
-    assigned to it, and to None where it is bound twice or by other code.
+    `names` maps each name to its `_Import`, its class or function statement, or the expression that
+    is assigned to it. A name that is bound twice, or by other code, maps to None.
     """
 
     def __init__(self, name, packages):
@@ -147,7 +147,7 @@ class _Module:
                 yield name, statement.value
             case ast.Expr(value=ast.Constant()):
                 pass
-            case _:  # may rebind or change every name in it
+            case _:  # may rebind or change every name that it contains
                 for node in ast.walk(statement):
                     for name in (getattr(node, key, None) for key in ("id", "name", "asname")):
                         if isinstance(name, str):
@@ -155,7 +155,7 @@ class _Module:
 
 
 def _find_class(module_name, name, packages):
-    """Returns the `_Class` of a name in a module, which may import it from elsewhere."""
+    """Returns the `_Class` of a name in a module, following imports."""
     if (module_name, name) == ("zoo", "GenerativeModel"):  # imported on first use
         module_name = "zoo.model"
     if module_name.partition(".")[0] not in packages:
