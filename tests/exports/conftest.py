@@ -1,4 +1,4 @@
-"""SavedModels that several tests of exports load."""
+"""SavedModels for tests of exports."""
 
 import shutil
 

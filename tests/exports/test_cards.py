@@ -1,4 +1,4 @@
-"""card.json: what it says, its scores, and how damage is refused."""
+"""card.json: contents, scores and errors."""
 
 import json
 
@@ -12,7 +12,7 @@ from zoo.evaluation.likelihood import log_likelihood
 from zoo.exports import cards
 
 
-def test_the_card_says_what_it_is_and_where_it_comes_from(plain):
+def test_the_card_has_metadata_and_provenance(plain):
     card = json.loads((finished().run / "saved_model" / "card.json").read_text())
     assert card["schema"] == 2
     assert card["can"] == ["sample", "log_prob"]
@@ -22,7 +22,7 @@ def test_the_card_says_what_it_is_and_where_it_comes_from(plain):
     assert card["command"].startswith("zoo train ")
     assert card["ms_per_image"] > 0
     assert card["training_seconds"] > 0
-    files = {p for p in plain.folder.rglob("*") if p.is_file() and p.name != "card.json"}
+    files = {p for p in plain.folder.rglob("*") if p.is_file()}
     assert {plain.folder / name for name in card["files"]} == files
     [score] = card["scores"]
     assert score["metric"] == "log_likelihood"
@@ -30,7 +30,7 @@ def test_the_card_says_what_it_is_and_where_it_comes_from(plain):
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"schema": 1}', '"schema"'])
-def test_a_damaged_card_is_refused_and_named(copy, text):
+def test_the_error_for_a_damaged_card_names_it(copy, text):
     (copy / "card.json").write_text(text)
     assert_refused(here("sample", copy, cwd=copy.parent), 3, f"{copy / 'card.json'} is damaged")
 
@@ -38,7 +38,7 @@ def test_a_damaged_card_is_refused_and_named(copy, text):
 def test_a_card_of_another_schema_is_refused(copy):
     card = json.loads((copy / "card.json").read_text())
     (copy / "card.json").write_text(json.dumps({**card, "schema": 3}))
-    with pytest.raises(ArtefactError, match="has schema 3, and this zoo reads 2"):
+    with pytest.raises(ArtefactError, match="has schema 3, but this version of zoo reads schema 2"):
         zoo.load(copy)
 
 
@@ -52,15 +52,15 @@ def test_one_image_has_a_log_likelihood_without_a_standard_error(copy):
     assert cards.read_card(copy)["scores"][-1] == scores[0]
 
 
-def test_a_score_that_is_not_finite_does_not_enter_the_card(copy):
+def test_a_non_finite_score_is_not_stored(copy):
     before = (copy / "card.json").read_text()
     score = {"metric": "fd", "value": float("-inf"), "protocol": {"dataset": "binary"}}
-    with pytest.raises(ArtefactError, match="Every number of a score must be finite"):
+    with pytest.raises(ArtefactError, match="The numbers of a score must be finite"):
         cards.add_score(copy, score)
     assert (copy / "card.json").read_text() == before
 
 
-def test_a_new_score_of_a_kind_takes_the_place_of_the_old(copy):
+def test_a_score_replaces_one_of_the_same_kind(copy):
     score = {"metric": "fd", "value": 3.0, "protocol": {"dataset": "binary", "count": 9}}
     before = cards.read_card(copy)["scores"]
     cards.add_score(copy, score)

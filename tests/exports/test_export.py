@@ -1,4 +1,4 @@
-"""Exports: what a SavedModel stores, computes and needs, and what is refused."""
+"""Exports: contents, outputs and dependencies of a SavedModel, and errors."""
 
 import contextlib
 import math
@@ -22,6 +22,7 @@ from zoo.exports import clean_process
 from zoo.exports.export import end_clean_process, float32_policy
 from zoo.model import GenerativeModel
 from zoo.models.vae import VAE
+from zoo.sampling import latents
 from zoo.spec import Spec
 
 IMAGE = ("float32", (None, 8, 8, 1))
@@ -29,7 +30,7 @@ SCALAR, SEED, LABELS = ("int32", ()), ("int32", (2,)), ("int32", (None,))
 
 
 class Chain(GenerativeModel):
-    """Binary pixels, each drawn in a step of a loop, by a network that sees those before it."""
+    """Binary pixels that are sampled in a loop by a network of the previous pixels."""
 
     def __init__(self, spec: Spec):
         super().__init__(spec)
@@ -59,7 +60,7 @@ def half(tmp_path_factory):
     return zoo.load(zoo.export(model, tmp_path_factory.mktemp("half") / "x", half=True)), model
 
 
-def test_it_samples_where_zoo_and_keras_cannot_be_imported(plain, tmp_path):
+def test_the_saved_model_samples_without_zoo_and_keras(plain, tmp_path):
     code = (
         "import sys\n"
         "sys.modules['zoo'] = sys.modules['keras'] = sys.modules['tensorflow_probability'] = None\n"
@@ -104,31 +105,31 @@ def test_a_conditional_model_takes_labels_in_every_signature(conditional):
     }
 
 
-def test_every_method_gives_what_the_model_gives_in_float32(conditional):
+def test_every_method_equals_that_of_the_model_in_float32(conditional):
     saved, model = conditional
     clone = VAE.from_config(model.get_config())
     clone.set_weights(model.get_weights())
     seed, labels = tf.constant([0, 7]), tf.constant([0, 1, 2, 0])
     x = clone.sample(4, seed, labels)
     z = clone.encode(x, labels)
-    for found, expected in (
+    for actual, expected in (
         (saved.sample(4, 7, labels), x),
         (saved.encode(x, labels), z),
         (saved.decode(z, labels), clone.decode(z, labels)),
         (saved.reconstruct(x, labels), clone.reconstruct(x, labels)),
         (saved.log_prob(x, 7, labels), clone.log_prob(x, seed, labels)),
     ):
-        assert found.dtype == tf.float32
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        assert actual.dtype == tf.float32
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_half_precision_is_that_of_the_stored_weights_alone(half, plain):
+def test_half_precision_affects_only_the_stored_weights(half, plain):
     saved, model = half
     assert (saved.card["weights"], plain.card["weights"]) == ("float16", "float32")
     stored = tf.train.load_checkpoint(str(saved.folder / "variables" / "variables"))
     (name,) = {*stored.get_variable_to_dtype_map()} - {"_CHECKPOINTABLE_OBJECT_GRAPH"}
     assert stored.get_variable_to_dtype_map()[name] == tf.float16
-    size = model.network.count_params()  # those of `unused` are not among them
+    size = model.network.count_params()  # without those of `unused`
     assert stored.get_variable_to_shape_map()[name] == [size]
     assert saved.card["parameters"] == size
     rounded = make(Chain, (8, 8, 1))
@@ -138,7 +139,7 @@ def test_half_precision_is_that_of_the_stored_weights_alone(half, plain):
     assert np.array_equal(saved.sample(64, seed=1), rounded.sample(64, tf.constant([0, 1])))
 
 
-def test_half_precision_weights_are_cast_once_a_call_not_once_a_step(half):
+def test_half_precision_weights_are_cast_once_per_call(half):
     parsed = saved_model_pb2.SavedModel.FromString((half[0].folder / "saved_model.pb").read_bytes())
     functions = {f.signature.name: f for f in parsed.meta_graphs[0].graph_def.library.function}
     nodes = [node for function in functions.values() for node in function.node_def]
@@ -157,7 +158,7 @@ def test_half_precision_weights_are_cast_once_a_call_not_once_a_step(half):
 def test_a_weight_too_large_for_half_precision_is_refused(tmp_path):
     model = make(Noisy, (8, 8, 1))
     model.table.assign(tf.fill(model.table.shape, -7e4))
-    with pytest.raises(InputError, match=r"up to 65504, not 70000 as in noisy.*/table"):
+    with pytest.raises(InputError, match=r"up to 65504\. .*Received: 70000 in noisy.*/table"):
         zoo.export(model, tmp_path / "exported", half=True)
     assert not [*tmp_path.iterdir()]
 
@@ -168,32 +169,34 @@ def test_the_saved_model_of_a_run_becomes_half_precision_and_loses_the_scores(tm
     card = zoo.load(run).card
     assert (card["weights"], card["scores"]) == ("float16", [])
     assert here("export", run, "--half").returncode == 0
-    assert zoo.load(run).card == card  # it was there
+    assert zoo.load(run).card == card  # it already existed
 
 
-def test_export_refuses_a_place_that_is_taken_or_cannot_be_made(tmp_path):
+def test_an_existing_or_invalid_folder_is_refused(tmp_path):
     model = make(Noisy, (8, 8, 1))
     (tmp_path / "file").write_text("mine")
     for place in (tmp_path, tmp_path / "file"):
-        with pytest.raises(InputError, match="The folder exists already"):
+        with pytest.raises(InputError, match="The folder already exists"):
             zoo.export(model, place)
     for place in (tmp_path / "file" / "exported", "/proc/exported"):
-        with pytest.raises(InputError, match="The folder cannot be written"):
+        with pytest.raises(InputError, match="Cannot write the folder"):
             zoo.export(model, place)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_the_grid_of_samples_is_that_of_the_saved_model(conditional, tmp_path):
-    labels = np.arange(64) % 3
-    images = conditional[0].sample(64, (0, 0), labels)
-    render.save_grid(tmp_path / "grid.png", images, num_classes=3)
-    expected = (tmp_path / "grid.png").read_bytes()
+    model, labels = conditional[0], np.arange(63) % 3
+    means = model.decode(latents(model, 63, (0, 0)), labels)
+    about = render.describe(conditional[0].name, None, 63, 0, means=True)
+    path = tmp_path / "grid.png"
+    render.save(path, means, model.spec, model.condition, labels, *about)
+    expected = path.read_bytes()
     assert (conditional[0].folder / "samples.png").read_bytes() == expected
 
 
 @pytest.fixture
 def clean_processes(monkeypatch):
-    """The clean processes that a test starts; none runs when it begins."""
+    """A list of the clean processes that a test starts. None runs at its start."""
     processes = []
 
     class Recorded(subprocess.Popen):
@@ -207,16 +210,16 @@ def clean_processes(monkeypatch):
     end_clean_process()
 
 
-def test_one_clean_process_serves_all_exports_and_ends_with_this_one(clean_processes, tmp_path):
+def test_one_clean_process_verifies_all_exports(clean_processes, tmp_path):
     model, large = make(Noisy, (8, 8, 1)), make(Noisy, (8, 8, 1))
     large.table.assign(tf.fill(large.table.shape, 7e4))
     zoo.export(model, tmp_path / "a")
-    with pytest.raises(InputError, match="export in full precision"):
+    with pytest.raises(InputError, match="Export without half=True"):
         zoo.export(large, tmp_path / "b", half=True)
     zoo.export(model, tmp_path / "b")
     [process] = clean_processes
     assert process.poll() is None
-    process.stdin.close()  # as when this process ends, however it ends
+    process.stdin.close()  # as if this process had ended
     assert process.wait(60) == 0
 
 
@@ -227,7 +230,7 @@ def test_one_clean_process_serves_all_exports_and_ends_with_this_one(clean_proce
         ("input(), os.kill(os.getppid(), signal.SIGINT), input()", KeyboardInterrupt, None),
     ],
 )
-def test_a_check_that_does_not_end_is_an_error(
+def test_a_verification_that_is_interrupted_or_killed_is_an_error(
     clean_processes, tmp_path, monkeypatch, program, error, message
 ):
     path = tmp_path / "program.py"
@@ -252,13 +255,13 @@ def test_the_float32_policy_ends_with_its_scope():
 
 
 class Stateful(Noisy):
-    """Noisy whose samples are others at every call, but the same in every fresh process."""
+    """Noisy whose samples differ at every call but are equal in every new process."""
 
     def sample(self, num_samples, seed, condition=None, first=0):
         return tf.round(tf.random.uniform((num_samples, *self.shape)))
 
 
-def test_a_saved_model_that_gives_something_else_is_not_kept(clean_processes, tmp_path):
+def test_a_saved_model_with_other_outputs_is_discarded(clean_processes, tmp_path):
     with pytest.raises(ArtefactError, match="was discarded: sample differs in") as caught:
         zoo.export(make(Stateful, (8, 8, 1)), tmp_path / "parent" / "exported")
     assert "\n" not in str(caught.value)

@@ -1,8 +1,7 @@
-"""The pretrained models: small, sealed, with a score and the command that made them."""
+"""Pretrained models are small and have checksums, scores and the command that created them."""
 
 import json
 import os
-import runpy
 import shlex
 import shutil
 import tomllib
@@ -24,10 +23,12 @@ from zoo.model import ENDPOINTS
 from zoo.sampling import conditions_in_turn
 
 ROOT = Path(__file__).parents[2]
-FOUND = {tag: path for tags in pretrained.pretrained().values() for tag, path in tags.items()}
-OWN = {tag: path for tag, path in FOUND.items() if path.parent == pretrained.shipped()}
+PRETRAINED = {tag: path for tags in pretrained.pretrained().values() for tag, path in tags.items()}
+BUILT_IN = {
+    tag: path for tag, path in PRETRAINED.items() if path.parent == pretrained.bundled_folder()
+}
 OF_PLUGINS = {path.name: path for path in ROOT.glob("plugins/*/*/saved_models/*")}
-SHIPPED = {**OWN, **OF_PLUGINS}
+SHIPPED = {**BUILT_IN, **OF_PLUGINS}
 LIKELIHOODS = {
     None: set(),
     "exact": {"log_likelihood"},
@@ -39,8 +40,8 @@ OF_SAMPLES |= {"precision", "recall", "density", "coverage", "authenticity"}
 ACCURACIES = {"features-mnist": 0.993, "features-fashion_mnist": 0.91}
 
 
-def test_what_is_shipped():
-    assert {*OWN} == {
+def test_bundled_pretrained_models():
+    assert {*BUILT_IN} == {
         "dcgan-fashion_mnist",
         "dcgan-mnist",
         "gan-mnist",
@@ -51,7 +52,7 @@ def test_what_is_shipped():
     }
 
 
-def test_what_plugins_ship():
+def test_pretrained_models_of_plugins():
     assert {*OF_PLUGINS} == {
         "ddpm-mnist",
         "glow-mnist",
@@ -59,19 +60,10 @@ def test_what_plugins_ship():
         "realnvp-mnist",
         "wgan-gp-mnist",
     }
-    assert not {*OWN} & {*OF_PLUGINS}
+    assert not {*BUILT_IN} & {*OF_PLUGINS}
 
 
-def test_the_tables_in_the_readmes_are_those_of_the_cards():
-    program = runpy.run_path(str(ROOT / "docs" / "models.py"))
-    readmes = program["readmes"]()
-    assert ROOT / "README.md" in readmes
-    assert {folder.parents[2] / "README.md" for folder in OF_PLUGINS.values()} < {*readmes}
-    for readme in readmes:
-        assert program["table"](readme) in readme.read_text()
-
-
-def test_the_name_of_a_model_means_the_data_of_its_recipe(tmp_path, monkeypatch):
+def test_the_name_of_a_model_selects_the_data_of_its_recipe(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "zoo_toys-1.0.dist-info").mkdir()
     (tmp_path / "zoo_toys-1.0.dist-info" / "entry_points.txt").write_text(
@@ -90,20 +82,22 @@ def test_the_name_of_a_model_means_the_data_of_its_recipe(tmp_path, monkeypatch)
         assert pretrained.find(tag) == pretrained.find(f"zoo-toys:{tag}") == folder
     assert pretrained.find("zoo-toys:noisy") == folders["noisy-mnist_binary"]
     assert pretrained.find("keras-genzoo:vae") == pretrained.find("vae")
-    with pytest.raises(InputError, match=r"Choose one of lone-mnist\."):
+    with pytest.raises(InputError, match=r"Choose from: lone-mnist\."):
         pretrained.find("lone")  # is trained on mnist_binary by default
-    with pytest.raises(InputError, match=r"Pretrained: .*noisy-mnist, noisy-mnist_binary"):
+    with pytest.raises(InputError, match=r"Available: .*noisy-mnist, noisy-mnist_binary"):
         pretrained.find("none")
 
 
 @pytest.mark.parametrize("name", ["exp", "glow", "my exp"])
 @pytest.mark.parametrize("file", ["card.json", "saved_model/card.json", "run.json"])
-def test_the_name_of_a_folder_is_answered_with_its_path(tmp_path, monkeypatch, name, file):
+def test_the_error_for_the_name_of_a_folder_gives_its_path(tmp_path, monkeypatch, name, file):
     (tmp_path / name / file).parent.mkdir(parents=True)
     (tmp_path / name / file).touch()
     monkeypatch.chdir(tmp_path)
     path = shlex.quote(f"./{name}")
-    with pytest.raises(InputError, match=f"^{name!r} is the name of a folder: write {path}"):
+    with pytest.raises(
+        InputError, match=f"^No pretrained model {name!r}, but a folder .* write {path}"
+    ):
         zoo.load(name)
 
 
@@ -111,7 +105,7 @@ def test_a_folder_does_not_hide_a_pretrained_model(tmp_path, monkeypatch):
     (tmp_path / "vae").mkdir()
     (tmp_path / "vae" / "card.json").touch()
     monkeypatch.chdir(tmp_path)
-    assert pretrained.find("vae") == OWN["vae-mnist_binary"]
+    assert pretrained.find("vae") == BUILT_IN["vae-mnist_binary"]
 
 
 @pytest.mark.parametrize("tag", SHIPPED)
@@ -124,19 +118,19 @@ def test_a_pretrained_model(tag):
     assert card["bytes"] == sum(path.stat().st_size for path in files)
     verb, *arguments = shlex.split(card["command"])[1:]
     assert verb == "train"
-    train.make_context("train", arguments)  # the command can still be given
+    train.make_context("train", arguments)  # the command is still valid
     options = {o.name for o in train.params if set(o.opts) & {*arguments}}
     assert options <= {"epochs", "data", "conditional"}
     assert card["training_seconds"] <= 7200
     scored = {s["metric"] for s in card["scores"] if s["protocol"].get("count") == 10_000}
     assert scored >= LIKELIHOODS[card["log_prob_kind"]] | OF_SAMPLES
     assert ("reconstruct" in card["can"]) == ("psnr" in scored)
-    drawn = model.sample(4, 0, conditions_in_turn(model.condition, 4)).numpy()
-    assert drawn.std() > 0.1
-    assert len(np.unique(drawn)) <= model.spec.levels
+    samples = model.sample(4, 0, conditions_in_turn(model.condition, 4)).numpy()
+    assert samples.std() > 0.1
+    assert len(np.unique(samples)) <= model.spec.levels
 
 
-def test_a_pretrained_model_keeps_its_word_in_seconds():
+def test_a_pretrained_model_passes_quick_verification():
     result = here("verify", "pixelcnn", "--quick")
     assert (result.returncode, result.stderr) == (0, "")
     assert "500 test images" in result.stdout
@@ -145,9 +139,9 @@ def test_a_pretrained_model_keeps_its_word_in_seconds():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tag", SHIPPED)
-def test_a_pretrained_model_keeps_its_word(tag):
+def test_a_pretrained_model_passes_verification(tag):
     if tag.endswith("fashion_mnist") and "TFDS_DATA_DIR" not in os.environ:
-        pytest.skip("set TFDS_DATA_DIR to a folder with a prepared Fashion-MNIST")
+        pytest.skip("TFDS_DATA_DIR is not set to a folder with a prepared Fashion-MNIST")
     result = here("verify", SHIPPED[tag])
     assert (result.returncode, result.stderr) == (0, "")
 
@@ -162,7 +156,7 @@ def test_a_pretrained_model_is_restored_by_its_name():
 def test_each_pretrained_model_is_restored(tag):
     package, _, name = json.loads((SHIPPED[tag] / "card.json").read_text())["model"].rpartition(":")
     cls = None
-    if package:  # the plugin need not be installed
+    if package:  # the plugin may not be installed
         project = tomllib.loads((ROOT / "plugins" / package / "pyproject.toml").read_text())
         value = project["project"]["entry-points"]["zoo.models"][name]
         module, _, class_name = value.partition(":")
@@ -171,7 +165,7 @@ def test_each_pretrained_model_is_restored(tag):
 
 
 def assert_golden(model, folder):
-    """Asserts that a live model gives the golden outputs of a SavedModel."""
+    """Asserts that a restored model reproduces the golden outputs of its SavedModel."""
     with np.load(folder / "golden.npz") as file:
         golden = {tuple(key.split("/")): file[key] for key in file}
     for name in {endpoint for endpoint, _ in golden}:
@@ -184,7 +178,7 @@ def assert_golden(model, folder):
         assert difference(name, golden[name, "output"], output, ENDPOINTS[name].draws) is None
 
 
-# The classifiers know 99.5 % of the test images of MNIST, 91.5 % of those of Fashion-MNIST.
+# The accuracies of the classifiers are 99.5 % on MNIST and 91.5 % on Fashion-MNIST.
 @pytest.mark.parametrize(
     ("tag", "least"),
     [
@@ -200,32 +194,32 @@ def assert_golden(model, folder):
 )
 def test_samples_of_a_conditional_model_follow_the_label(tag, least):
     labels = np.arange(250, dtype=np.int32) % 10
-    assert (known(tag, labels, 250) == labels).mean() > least
+    assert (predicted_labels(tag, labels, 250) == labels).mean() > least
 
 
-def test_the_unconditional_gan_draws_all_digits():
-    shares = np.bincount(known("gan-mnist", None, 5000), minlength=10) / 5000
+def test_the_unconditional_gan_samples_all_digits():
+    shares = np.bincount(predicted_labels("gan-mnist", None, 5000), minlength=10) / 5000
     assert shares.min() > 0.06
     assert shares.max() < 0.14
 
 
-def known(tag, labels, count):
-    """What the classifier of the data takes samples for, int [count]."""
-    classifier = Extractor(pretrained.shipped() / f"features-{tag.rpartition('-')[2]}")
+def predicted_labels(tag, labels, count):
+    """Returns the labels that the classifier of the data predicts for samples, int [count]."""
+    classifier = Extractor(pretrained.bundled_folder() / f"features-{tag.rpartition('-')[2]}")
     _, logits = classifier(zoo.load(SHIPPED[tag]).sample(count, 0, labels))
     return logits.argmax(axis=1)
 
 
 @pytest.mark.parametrize("name", ACCURACIES)
 def test_a_classifier_is_small_and_accurate(name):
-    folder = pretrained.shipped() / name
+    folder = pretrained.bundled_folder() / name
     card = Extractor(folder).card
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 1_000_000
     assert card["scores"][0]["value"] >= ACCURACIES[name]
     assert card["command"] == f"zoo features train {name.partition('-')[2]} -o {name}"
 
 
-def test_the_accuracy_of_the_classifier_is_what_its_card_says():
+def test_the_accuracy_of_the_classifier_agrees_with_its_card():
     test = zoo.load_dataset("mnist")[2]
     extractor = Extractor(find(test))
     hits = [

@@ -15,7 +15,7 @@ from support.shell import copy_of_finished, finished, flip
 from support.toys import Duel, make
 
 import zoo
-from zoo import datasets, registry
+from zoo import datasets, registry, storage
 from zoo.errors import ArtefactError, InputError
 from zoo.exports.weights import restore_checkpoint
 
@@ -151,12 +151,12 @@ def test_a_card_runs_no_python_file(run):
 
 
 def test_what_cannot_be_restored_is_refused(exported):
-    with pytest.raises(InputError, match=r"does not exist\. List runs with: zoo runs"):
+    with pytest.raises(InputError, match=r"does not exist\. List runs with: zoo\.list_runs"):
         zoo.restore("./none")
     with pytest.raises(InputError, match=r"Unknown pretrained model .none."):
         zoo.restore("none")
     with pytest.raises(InputError, match=r"A classifier cannot be restored"):
-        zoo.restore(zoo.exports.pretrained.shipped() / "features-mnist")
+        zoo.restore(zoo.exports.pretrained.bundled_folder() / "features-mnist")
     with pytest.raises(InputError, match=r"Duel does not take the stored options: .*condition"):
         zoo.restore(exported(make(Noisy, (8, 8, 1))), cls=Duel)
 
@@ -193,15 +193,16 @@ def test_a_card_whose_weights_do_not_fit_is_refused(exported, damage, message):
     saved = exported(make(Noisy, (8, 8, 1)))
     card = json.loads((saved.folder / "card.json").read_text())
     damage(card["tensors"])
-    (saved.folder / "card.json").write_text(json.dumps(card))
+    storage.write_seal(saved.folder, card, "card.json")
     with pytest.raises(ArtefactError, match=message):
         zoo.restore(saved, cls=Noisy)
 
 
 def test_a_damaged_export_and_an_old_card_are_refused(exported):
     saved = exported(make(Noisy, (8, 8, 1)))
-    text = (saved.folder / "card.json").read_text()
-    (saved.folder / "card.json").write_text(text.replace('"tensors"', '"others"'))
+    card = json.loads((saved.folder / "card.json").read_text())
+    del card["tensors"]
+    storage.write_seal(saved.folder, card, "card.json")
     with pytest.raises(ArtefactError, match="does not list the weights: export the model again"):
         zoo.restore(saved, cls=Noisy)
     flip(saved.folder / "variables" / "variables.data-00000-of-00001")

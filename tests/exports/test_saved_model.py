@@ -11,23 +11,33 @@ from zoo.errors import ArtefactError, InputError
 
 
 def test_a_seed_may_be_one_int_and_a_draw_may_be_made_in_parts(plain):
-    whole = plain.sample(6, seed=5).numpy()
-    assert np.array_equal(whole, plain.sample(6, [0, 5]))
-    assert np.array_equal(whole, plain.sample(num_samples=6, seed=np.int64(5), first=0))
-    assert np.array_equal(whole[4:], plain.sample(2, 5, first=4))
-    assert not np.array_equal(whole, plain.sample(6, seed=6))
+    full = plain.sample(6, seed=5).numpy()
+    assert np.array_equal(full, plain.sample(6, [0, 5]))
+    assert np.array_equal(full, plain.sample(num_samples=6, seed=np.int64(5), first=0))
+    assert np.array_equal(full[4:], plain.sample(2, 5, first=4))
+    assert not np.array_equal(full, plain.sample(6, seed=6))
+
+
+def test_models_are_shown_with_their_specs_and_methods(conditional):
+    saved, model = conditional
+    assert repr(saved).startswith("<SavedModel vae of images of shape (8, 8, 1) and 2 levels in ")
+    assert repr(saved).endswith(": sample, log_prob, encode, decode, reconstruct>")
+    assert "labels of 3 classes" in saved._repr_html_()
+    count = sum(weight.shape.num_elements() for weight in model.trainable_weights)
+    shown = "<VAE of images of shape (8, 8, 1) and 2 levels, given labels of 3 classes:"
+    assert repr(model) == f"{shown} {count:,} trainable parameters>"
 
 
 def test_an_empty_batch_is_empty(conditional, plain):
-    nothing = np.zeros((0, 8, 8, 1), np.float32)
-    assert plain.sample(0, seed=5).shape == nothing.shape
-    assert plain.log_prob(nothing, seed=0).shape == (0,)
-    assert conditional[0].encode(nothing, np.zeros(0, np.int32)).shape[0] == 0
+    empty = np.zeros((0, 8, 8, 1), np.float32)
+    assert plain.sample(0, seed=5).shape == empty.shape
+    assert plain.log_prob(empty, seed=0).shape == (0,)
+    assert conditional[0].encode(empty, np.zeros(0, np.int32)).shape[0] == 0
 
 
 @pytest.mark.parametrize("seed", [2**32, -(2**31) - 1, [0, 2**31], [1], [1, 2, 3], 0.5, "1", None])
 def test_bad_seeds_are_told(plain, seed):
-    with pytest.raises(InputError, match="Expected a seed: an int32, or two"):
+    with pytest.raises(InputError, match="seed must be one int32 or two"):
         plain.sample(1, seed)
 
 
@@ -40,13 +50,13 @@ def test_a_loaded_model_can_be_copied(plain):
 )
 def test_bad_labels_are_told(conditional, labels):
     with pytest.raises(
-        InputError, match=r"labels, integers of shape \(n,\) from 0 to 2|equal numbers"
+        InputError, match=r"integer labels of shape \(n,\) from 0 to 2|same number of examples"
     ):
         conditional[0].sample(3, 0, labels)
 
 
 def test_labels_for_an_unconditional_model_are_told(plain):
-    with pytest.raises(InputError, match="not conditional, so takes no condition"):
+    with pytest.raises(InputError, match=r"not conditional\. Omit the condition"):
         plain.sample(3, 0, [0, 1, 2])
 
 
@@ -75,7 +85,7 @@ def test_grey_data_for_a_binary_model_are_told(conditional, plain):
     ],
     ids=["size", "no batch", "path", "seed of 3", "seed of str", "negative", "number as str"],
 )
-def test_a_bad_argument_is_told_in_one_line(plain, call):
+def test_an_invalid_argument_is_refused_with_one_line(plain, call):
     with pytest.raises(InputError) as caught:
         call(plain)
     assert "Received: " in str(caught.value)

@@ -1,1 +1,1 @@
-"""SavedModels: writing, checking, finding and loading them."""
+"""Writes, verifies, finds and loads SavedModels."""

@@ -1,12 +1,12 @@
-"""Checks SavedModels in a process without zoo and Keras.
+"""Verifies SavedModels in a process without zoo and Keras.
 
     python -P clean_process.py [ENDPOINT …] <FOLDERS
 
-Reads the path of a folder per line, each a JSON string. Compares the outputs of its SavedModel with
-its golden.npz and prints a line of JSON: the milliseconds per image in a batch of 64. Exits with 1
-and one line on stderr if an output differs, and with 0 at the end of the input. The endpoints that
-are named draw random data. It imports TensorFlow before it reads a line, so that it can be started
-before there is a SavedModel.
+Reads one folder path per line, a JSON string. Compares the outputs of the SavedModel with its
+golden.npz and prints one line of JSON: the milliseconds per image in a batch of 64. Exits with 1
+and one line on stderr if an output differs, and with 0 at the end of the input. The arguments name
+the endpoints that draw random data. TensorFlow is imported before the first line is read, so the
+process can be started before the SavedModel exists.
 """
 
 import json
@@ -16,18 +16,18 @@ import sys
 import time
 from pathlib import Path
 
-BATCH = 64  # images per call whose time is measured
-CALLS, SECONDS = 2, 0.5  # the fewest calls, and the shortest time of all
+BATCH = 64  # images per timed call
+CALLS, SECONDS = 2, 0.5  # minimum number of timed calls, and minimum total time
 
 
 def main(draws):
-    """Checks the folders on stdin, up to the first that fails.
+    """Verifies the folders on stdin, up to the first that fails.
 
     Args:
       draws: names of the endpoints whose outputs are rounded random data.
     """
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # output of libraries must not mix with the answers
     sys.modules["zoo"] = sys.modules["keras"] = None
     import tensorflow as tf  # noqa: F401
 
@@ -43,7 +43,7 @@ def check(folder, draws):
       draws: as in `main`.
 
     Returns:
-      dict, what is measured.
+      dict of measurements: {"ms_per_image": float}.
 
     Raises:
       SystemExit: if an output differs.
@@ -60,7 +60,7 @@ def check(folder, draws):
             for (endpoint, key), value in golden.items()
             if endpoint == name and key != "output"
         }
-        # Twice: an endpoint with a state repeats the golden values in a fresh process, once.
+        # Twice, because an endpoint with a state gives the golden values only in the first call.
         for _ in range(2):
             output = next(iter(model.signatures[name](**arguments).values())).numpy()
             if problem := difference(name, golden[name, "output"], output, name in draws):
@@ -82,8 +82,8 @@ def check(folder, draws):
 def difference(name, expected, output, draws):
     """Returns how an output differs from the golden one, or None if it does not.
 
-    Rounding a random draw can turn a difference in the last bit into another value: one value in
-    1,000 may differ where `draws` is true.
+    Rounding can turn a difference in the last bit of a random number into a different value.
+    Therefore, one value in 1,000 may differ if `draws` is true.
     """
     import numpy as np
 
@@ -97,16 +97,16 @@ def difference(name, expected, output, draws):
 
 
 def time_per_image(sample, n):
-    """Measures the time that an image takes to sample.
+    """Measures the time per sampled image.
 
     Args:
       sample: function of (n, seed) that returns an array of n images.
       n: int; number of images per call.
 
     Returns:
-      (milliseconds per image, standard error), both float: means over two or more calls that take
-      half a second or more. The first call also plans the computation, so it is not counted unless
-      it is so long that this does not matter.
+      (milliseconds per image, standard error), floats. Calls are repeated at least twice and for at
+      least half a second. The first call also initializes the computation, so it is excluded
+      unless it takes longer than that.
     """
     times = []
     planned = False

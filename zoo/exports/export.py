@@ -1,16 +1,18 @@
-"""Writes a model as a SavedModel that needs only TensorFlow.
+"""Writes a model as a SavedModel that requires only TensorFlow.
 
 saved_model.pb, variables/   one signature per method of the model
-golden.npz                   inputs and outputs of each, computed before it is saved
-samples.png                  a grid of samples; samples.txt or .wav where they are no images
-card.json                    metadata, provenance, weights, scores, the sha256 of each file
+golden.npz                   inputs and outputs of each signature, computed before saving
+samples.png                  a grid of samples (.txt for texts, .wav for sounds)
+card.json                    metadata, provenance, weights, scores, sha256 of each file
 """
 
 import atexit
 import contextlib
+import errno
 import functools
 import inspect
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -24,11 +26,11 @@ import tensorflow as tf
 
 from zoo import render, storage
 from zoo.errors import ArtefactError, InputError
-from zoo.exports import clean_process
+from zoo.exports import clean_process, inspection
 from zoo.exports.cards import CARD, SCHEMA, weight_names
 from zoo.model import ENDPOINTS, GenerativeModel
 from zoo.random import as_seed
-from zoo.sampling import SAMPLE_SEED, SAMPLES, conditions_in_turn
+from zoo.sampling import SAMPLE_SEED, conditions_in_turn, latents, shows_means
 
 __all__ = [
     "check_in_clean_process",
@@ -40,8 +42,10 @@ __all__ = [
     "save_functions",
 ]
 
+log = logging.getLogger("zoo")
+
 GOLDEN_SAMPLES = 4
-GOLDEN_FIRST = 3  # not 0, so that an endpoint that ignores `first` is found
+GOLDEN_FIRST = 3  # not 0, so that an endpoint that ignores `first` is detected
 
 
 def export(
@@ -50,24 +54,26 @@ def export(
     card: dict | None = None,
     half: bool = False,
 ) -> Path:
-    """Writes a model as a SavedModel that samples without zoo and without Keras.
+    """Writes a model as a SavedModel that works without zoo and Keras.
 
-    The export is a float32 copy of the model. A clean process, which can import neither zoo nor
-    Keras, loads it and compares its outputs with those of the copy before it is put in place.
+    The export is a float32 copy of the model. Before it is moved into place, a clean process, which
+    can import neither zoo nor Keras, loads it and compares its outputs with those of the copy. Logs
+    a warning if `zoo.load` refuses it without `trust`, for example because of an operation that no
+    bundled model uses.
 
     Args:
       model: GenerativeModel.
       folder: path that must not exist.
-      card: dict, where the model comes from: added to card.json.
-      half: whether to store the float32 weights as float16, in half the space. They are rounded;
-        computation stays in float32.
+      card: dict; provenance of the model, which is added to card.json.
+      half: whether to store the float32 weights as float16, which halves the size. The weights are
+        rounded. Computations are still in float32.
 
     Returns:
       Path of the folder.
 
     Raises:
       InputError: if the folder exists or cannot be created, or a weight is too large for float16.
-      ArtefactError: if the SavedModel does not reproduce the model; nothing is left.
+      ArtefactError: if the SavedModel does not reproduce the model. It is discarded.
     """
     folder = new_folder(folder)
     check = check_in_clean_process()
@@ -79,9 +85,9 @@ def export(
     packed = None
     if half:
         packed = _PackedWeights([w for w in _float32_weights(clone) if w.value.ref() in used])
-        saved = _endpoints(clone, packed)  # kept: a function does not keep its variables
+        saved = _endpoints(clone, packed)  # a reference, because functions do not keep variables
     variables = [*([packed.variable] if packed else []), *(w.value for w in clone.weights)]
-    # `write` adds what is known only once the model is saved.
+    # `write` adds the values that are available only after saving.
     record = {
         "schema": SCHEMA,
         **(card or {}),
@@ -101,25 +107,43 @@ def export(
     def write(aside):
         record["tensors"] = _tensors(clone, save_functions(saved, aside, variables), packed)
         np.savez_compressed(aside / "golden.npz", **_golden_values(clone, endpoints))
-        samples = _call(endpoints["sample"], _sample_arguments(clone, SAMPLES))
-        path = aside / f"samples{render.SUFFIXES[model.spec.kind]}"
-        render.save(path, samples, model.spec, model.condition)
+        _save_samples(aside, clone, endpoints, record)
         with storage.literal_path(aside) as path:
             record.update(check(path))
 
     commit_with_card(folder, write, record)
+    for finding in inspection.inspect(folder / inspection.GRAPH).findings:
+        log.warning(
+            "The SavedModel of %s loads only with --trust SHA256 (trust=…), because %s. Avoid this,"
+            " or publish the SHA256 that `zoo inspect` prints.",
+            type(model).__name__,
+            finding,
+        )
     return folder
 
 
+def _save_samples(folder, model, endpoints, record):
+    """Writes the picture, text or sound of samples."""
+    spec, n, means = model.spec, render.num_in_picture(model.condition), shows_means(model)
+    arguments = _sample_arguments(model, n)
+    if means:
+        arguments["z"] = latents(model, n, arguments["seed"])
+    samples = _call(endpoints["decode" if means else "sample"], arguments)
+    name = record.get("model", type(model).__name__)
+    about = render.describe(name, record.get("step"), n, 0, means=means)
+    path = folder / f"samples{render.SUFFIXES[spec.kind]}"
+    render.save(path, samples, spec, model.condition, arguments["condition"], *about)
+
+
 def new_folder(folder: str | os.PathLike) -> Path:
-    """Returns the absolute Path of a folder that does not exist yet.
+    """Returns the absolute Path of a folder after checking that it does not exist.
 
     Raises:
       InputError: if it exists.
     """
     folder = Path(folder).absolute()
     if folder.exists():
-        raise InputError(f"The folder exists already: choose another one. Received: {folder}")
+        raise InputError(f"The folder already exists. Choose another folder. Received: {folder}")
     return folder
 
 
@@ -131,17 +155,17 @@ def save_functions(
     Args:
       functions: {name: concrete function}.
       folder: path of an empty folder.
-      variables: those that are stored first, in this order, if the functions read them.
+      variables: the variables to store first, in this order, if the functions read them.
 
     Returns:
-      The variables that it stores, as the attribute `used` of its root: those that the functions
-      read. A GAN's discriminator is not among them.
+      The stored variables, which are the attribute `used` of the root of the SavedModel. Only
+      variables that the functions read are stored, so the discriminator of a GAN is not.
     """
     module = tf.Module()
     for name, function in functions.items():
         setattr(module, name, function)
     used = {v.ref(): v for f in functions.values() for v in f.variables}
-    # The order of `f.variables` differs between two traces of one function.
+    # The order of `f.variables` can differ between two traces of a function.
     first = [used.pop(v.ref()) for v in variables if v.ref() in used]
     module.used = [*first, *used.values()]
     tf.saved_model.save(module, str(folder), signatures=functions)
@@ -149,12 +173,12 @@ def save_functions(
 
 
 def commit_with_card(folder: Path, write: Callable[[Path], None], record: dict) -> None:
-    """Puts a complete folder with a card in place, or nothing.
+    """Writes a folder with a card atomically.
 
     Args:
-      folder: Path, as `new_folder` returns it.
-      write: function of a Path, which fills that empty folder.
-      record: dict, the content of the card; the size of the files is added as "bytes".
+      folder: Path, as returned by `new_folder`.
+      write: function of the Path of an empty folder that writes the files into it.
+      record: dict; the content of the card. The size of the files is added as "bytes".
 
     Raises:
       InputError: if the folder cannot be created.
@@ -167,14 +191,14 @@ def commit_with_card(folder: Path, write: Callable[[Path], None], record: dict) 
     try:
         storage.commit(folder, write_and_weigh, record, seal=CARD)
     except OSError as error:
-        if error.errno in storage.FULL:
+        if error.errno in (*storage.FULL, errno.EIO):
             raise
-        raise InputError(f"The folder cannot be written: choose another one. {error}") from None
+        raise InputError(f"Cannot write the folder: {error}. Choose another folder.") from None
 
 
 @contextlib.contextmanager
 def float32_policy() -> Iterator[None]:
-    """Creates Keras layers in float32 within this scope, whatever the global dtype policy is."""
+    """Returns a scope in which Keras creates layers in float32."""
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
@@ -184,14 +208,14 @@ def float32_policy() -> Iterator[None]:
 
 
 def check_in_clean_process() -> Callable[[Path], dict]:
-    """Starts clean_process.py, unless it runs, and returns a function that checks a SavedModel.
+    """Starts clean_process.py, unless it runs, and returns a function that verifies a SavedModel.
 
-    The process imports TensorFlow, which takes seconds, while this one prepares the SavedModel. It
-    serves all exports of this one and ends with it, however that ends.
+    The process imports TensorFlow, which takes seconds, while this process prepares the SavedModel.
+    It verifies all exports of this process and ends when this process ends.
 
     Returns:
-      function of the Path of a SavedModel -> dict, what the process measured. It raises
-      ArtefactError if the outputs are not those of golden.npz.
+      function of the Path of a SavedModel that returns the measurements, a dict. It raises
+      ArtefactError if the outputs differ from golden.npz.
     """
     if _clean_process().poll() is not None:
         end_clean_process()
@@ -203,7 +227,7 @@ def check_in_clean_process() -> Callable[[Path], dict]:
             line = process.stdout.readline()
         except BrokenPipeError:
             line = b""
-        except BaseException:  # it must not answer the next call
+        except BaseException:  # the pending answer must not be read by the next call
             end_clean_process()
             raise
         if line:
@@ -221,17 +245,17 @@ def check_in_clean_process() -> Callable[[Path], dict]:
 
 @functools.cache
 def _clean_process():
-    """Starts clean_process.py, which ends at the end of its stdin, so with this process."""
+    """Starts clean_process.py, which ends when its stdin closes, and so with this process."""
     draws = [name for name, endpoint in ENDPOINTS.items() if endpoint.draws]
-    log = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the process; a pipe would fill)
+    log = tempfile.TemporaryFile()  # noqa: SIM115 (open while the process runs; a pipe could fill)
     process = subprocess.Popen(
         [sys.executable, "-P", clean_process.__file__, *draws],
         bufsize=0,
-        cwd=Path(clean_process.__file__).parent,  # so that it keeps no other folder in use
+        cwd=Path(clean_process.__file__).parent,  # so that it does not block the current folder
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
-        start_new_session=True,  # Ctrl-C reaches this process alone
+        start_new_session=True,  # so that Ctrl-C reaches only this process
     )
     process.log = log
     return process
@@ -239,21 +263,21 @@ def _clean_process():
 
 @atexit.register
 def end_clean_process() -> None:
-    """Ends the process of `check_in_clean_process`, if one runs. The next export starts another."""
+    """Ends the process of `check_in_clean_process`, if it runs. The next export starts another."""
     if _clean_process.cache_info().currsize:
         process = _clean_process()
         _clean_process.cache_clear()
         process.kill()
-        with process, process.log:  # closes its files
+        with process, process.log:  # closes their files
             pass
 
 
 def _endpoints(model, packed=None):
-    """Traces every method of a model, once.
+    """Traces every method of a model once.
 
     Args:
       model: GenerativeModel.
-      packed: None, or _PackedWeights: read instead of the weights.
+      packed: _PackedWeights to read instead of the weights, or None.
 
     Returns:
       {name: concrete function}.
@@ -262,29 +286,33 @@ def _endpoints(model, packed=None):
     def trace(name):
         if name not in endpoints:
             endpoint = ENDPOINTS[name]
-            latents = None
+            z = None
             if "z" in endpoint.arguments:
-                latents = tf.TensorSpec(trace("encode").structured_outputs.shape, tf.float32, "z")
-            specs = [*endpoint.specs(model.spec, model.condition, latents).values()]
+                if "encode" in methods:
+                    shape = trace("encode").structured_outputs.shape
+                else:
+                    shape = (None, *model.latent_shape)
+                z = tf.TensorSpec(shape, tf.float32, "z")
+            specs = [*endpoint.specs(model.spec, model.condition, z).values()]
             function = _positional(methods[name], specs, packed)
             endpoints[name] = tf.function(function, specs, autograph=False).get_concrete_function()
         return endpoints[name]
 
     def shared(name):
-        def call(*values, **named):
-            given = ENDPOINTS[name].bind(*values, **named)
+        def call(*args, **kwargs):
+            arguments = ENDPOINTS[name].bind(*args, **kwargs)
             function = trace(name)
             specs = function.structured_input_signature[0]
-            tensors = [tf.convert_to_tensor(given[s.name], s.dtype) for s in specs]
+            tensors = [tf.convert_to_tensor(arguments[s.name], s.dtype) for s in specs]
             if all(map(tf.TensorSpec.is_compatible_with, specs, tensors)):
                 return function(*tensors)
-            return methods[name](*values, **named)
+            return methods[name](*args, **kwargs)
 
         return call
 
     endpoints = {}
     methods = {name: getattr(model, name) for name in model.capabilities()}
-    # What one endpoint calls of another, as `reconstruct` does `encode`, is stored once.
+    # An endpoint that others call, such as `encode` in `reconstruct`, is stored only once.
     vars(model).update({name: shared(name) for name in methods})
     try:
         return {name: trace(name) for name in methods}
@@ -294,7 +322,7 @@ def _endpoints(model, packed=None):
 
 
 def _positional(method, specs, packed):
-    """Wraps a method as a function of positional tensors, whose names a signature shows."""
+    """Wraps a method as a function of positional tensors with the names of its signature."""
     names = [spec.name for spec in specs]
 
     def endpoint(*tensors):
@@ -307,21 +335,23 @@ def _positional(method, specs, packed):
 
 
 def _golden_values(model, endpoints, n=GOLDEN_SAMPLES):
-    """Returns {"endpoint/argument" or "endpoint/output": array}, on data that the model samples."""
+    """Returns {"endpoint/argument" or "endpoint/output": array}, with samples as the data."""
     values = {}
-    known = _sample_arguments(model, n, first=GOLDEN_FIRST)
-    known["mask"] = np.zeros((n, *model.spec.shape), np.float32)
-    known["mask"][:, : model.spec.shape[0] // 2] = 1.0
+    inputs = _sample_arguments(model, n, first=GOLDEN_FIRST)
+    inputs["mask"] = np.zeros((n, *model.spec.shape), np.float32)
+    inputs["mask"][:, : model.spec.shape[0] // 2] = 1.0
+    if "encode" not in endpoints and "decode" in endpoints:
+        inputs["z"] = latents(model, n, inputs["seed"], GOLDEN_FIRST)
     for name, function in endpoints.items():
-        output = _call(function, known)
-        known.setdefault(ENDPOINTS[name].output, output)
-        values |= {f"{name}/{argument}": known[argument] for argument in _argument_names(function)}
+        output = _call(function, inputs)
+        inputs.setdefault(ENDPOINTS[name].output, output)
+        values |= {f"{name}/{argument}": inputs[argument] for argument in _argument_names(function)}
         values[f"{name}/output"] = output
     return values
 
 
 def _sample_arguments(model, n, first=0):
-    """Returns {name: array}: the arguments that sample n examples, conditions in turn."""
+    """Returns {name: array}, the arguments of `sample` for n examples with conditions in turn."""
     return {
         "num_samples": np.int32(n),
         "seed": as_seed(SAMPLE_SEED),
@@ -331,7 +361,7 @@ def _sample_arguments(model, n, first=0):
 
 
 def _call(function, values):
-    """Calls an endpoint with its arguments out of values, {name: array}; returns an array."""
+    """Calls an endpoint with arguments from values, {name: array}, and returns an array."""
     return function(*(tf.constant(values[name]) for name in _argument_names(function))).numpy()
 
 
@@ -340,10 +370,13 @@ def _argument_names(function):
 
 
 def _tensors(model, variables, packed):
-    """Returns the card's {weight name: where it is stored}, of every weight in order.
+    """Returns {weight name: location} of every weight, in order, for the card.
 
-    Each has its "shape", and, if it is stored, "variable", the index in the attribute `used` of
-    the SavedModel; and "offset", the index of its first value, if that variable is packed.
+    A location has the keys
+
+    * "shape";
+    * "variable", the index in the attribute `used` of the SavedModel, if the weight is stored;
+    * "offset", the index of its first value, if the variable is packed.
     """
     index = {variable.ref(): k for k, variable in enumerate(variables)}
     offset, tensors = 0, {}
@@ -366,9 +399,9 @@ def _float32_clone(model):
 
 
 def _round_to_half(model):
-    """Rounds the float32 weights of a model to the nearest float16.
+    """Rounds the float32 weights of a model to float16.
 
-    Not to bfloat16, which rounds 8 times as coarsely, for a range that weights do not need.
+    bfloat16 would round 8 times as coarsely, and weights do not need its range.
 
     Raises:
       InputError: if a weight is too large.
@@ -378,8 +411,8 @@ def _round_to_half(model):
         value = weight.numpy()
         if (size := np.abs(value).max(initial=0)) > largest:
             raise InputError(
-                f"Half precision stores weights up to {largest:g}, not {size:g} as in"
-                f" {weight.path}: export in full precision."
+                f"float16 stores weights up to {largest:g}. Export without --half (half=True)."
+                f" Received: {size:g} in {weight.path}"
             )
         weight.assign(value.astype(np.float16))
 
@@ -387,7 +420,7 @@ def _round_to_half(model):
 class _PackedWeights:
     """Weights of a model as one float16 variable.
 
-    One, because the functions that save, restore and read a variable take 3 kB in a SavedModel.
+    One variable, because each takes 3 kB in a SavedModel for functions that save and restore it.
 
     Args:
       weights: list of float32 keras.Variable.
@@ -400,9 +433,9 @@ class _PackedWeights:
         self._unpack = tf.function(self._unpacked, input_signature=[], autograph=False)
 
     def read(self):
-        """Returns a scope of a graph in which Keras reads the weights from the variable.
+        """Returns a scope in which Keras reads the weights from the variable.
 
-        They are cast here, once per call of the graph: within a loop it would be once per step.
+        The weights are cast here, once per call. Inside a loop, they would be cast in every step.
         """
         return keras.StatelessScope(zip(self.weights, self._unpack(), strict=True))
 

@@ -5,29 +5,51 @@ from pathlib import Path
 import tensorflow as tf
 
 from zoo import storage
-from zoo.errors import InputError
+from zoo.errors import ArtefactError, InputError
+from zoo.exports import inspection
 from zoo.exports.cards import CARD, read_card
 from zoo.exports.pretrained import find
 from zoo.model import ENDPOINTS, assertions_as_input_errors
 from zoo.spec import Spec
 
-__all__ = ["SavedModel", "load"]
+__all__ = ["SavedModel", "load", "load_graph"]
 
 
-def load(name) -> "SavedModel":
+def load(name, trust: str | None = None) -> "SavedModel":
     """Loads a SavedModel and returns it as an object with the model's methods.
 
     Args:
       name: name of a pretrained model, or path of an exported model or of a run.
+      trust: sha256 in hex of a saved_model.pb that is loaded whatever operations it contains.
+        Default: a file with operations that zoo does not export is refused.
 
     Returns:
       SavedModel.
 
     Raises:
       InputError: if there is none of that name.
-      ArtefactError: if it is damaged; the message names the file.
+      ArtefactError: if it is damaged or refused; the message names the file.
     """
-    return SavedModel(find(name))
+    return SavedModel(find(name), trust)
+
+
+def load_graph(folder: Path, trust: str | None = None):
+    """Returns what `tf.saved_model.load` does of a folder that `inspection.check` accepts.
+
+    Args:
+      folder: path of the SavedModel.
+      trust: as of `load`.
+
+    Raises:
+      ArtefactError: if it is damaged, refused, or TensorFlow cannot load it.
+    """
+    inspection.check(folder, trust)
+    with storage.literal_path(folder) as path:
+        try:
+            return tf.saved_model.load(str(path))
+        except Exception as error:  # of any type, if the file is not one that TensorFlow wrote
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise ArtefactError(f"TensorFlow cannot load {folder}: {reason}") from error
 
 
 class SavedModel:
@@ -41,27 +63,30 @@ class SavedModel:
 
     Args:
       folder: path of the folder.
+      trust: as of `load`.
 
     Attributes:
-      card: dict; the content of card.json.
+      card: Card; the content of card.json as a dict.
       spec: Spec of one example.
       condition: Spec of what the model is conditional on, or None.
 
     Raises:
       InputError: if it is the SavedModel of something else.
-      ArtefactError: if a file is missing or damaged.
+      ArtefactError: if a file is missing, damaged or refused.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, trust=None):
         self.folder = Path(folder)
         self.card = read_card(folder)
         if self.card.get("kind") == "features":
             raise InputError(f"Expected the SavedModel of a generative model. Received: {folder}")
-        storage.verify(folder, seal=CARD)
-        self.spec = Spec.from_json(self.card["spec"])
-        self.condition = Spec.from_json(self.card["condition"])
-        with storage.literal_path(folder) as path:
-            self._loaded = tf.saved_model.load(str(path))
+        try:
+            self.spec = Spec.from_json(self.card["spec"])
+            self.condition = Spec.from_json(self.card["condition"])
+            _ = self.card["can"]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ArtefactError(f"{self.folder / CARD} is damaged: {error!r}.") from None
+        self._loaded = load_graph(self.folder, trust)
 
     @property
     def name(self):
@@ -72,6 +97,29 @@ class SavedModel:
     def trained_on(self):
         """What the card says of the data it was trained on; empty if it says nothing."""
         return self.card.get("recipe", {}).get("data", {})
+
+    def __repr__(self):
+        methods = ", ".join(self.card["can"])
+        return f"<SavedModel {self.name} of {self.spec} in {self.folder}: {methods}>"
+
+    def _repr_html_(self):
+        return self.card._repr_html_()
+
+    @property
+    def sha256(self):
+        """The sha256 in hex that identifies the files of the SavedModel."""
+        return storage.digest(self.folder, seal=CARD)
+
+    @property
+    def latent_shape(self):
+        """The shape of the latents of one example, which `decode` takes.
+
+        Raises:
+          AttributeError: if the model has no `decode`.
+        """
+        _ = self.decode
+        specs = self._loaded.signatures["decode"].structured_input_signature[1]
+        return tuple(specs["z"].shape[1:])
 
     def __dir__(self):
         return [name for name in super().__dir__() if self._has(name)]

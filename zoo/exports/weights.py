@@ -3,7 +3,9 @@
 Weights are read as tensors. No SavedModel is loaded or run.
 """
 
+import contextlib
 import logging
+import math
 import os
 from pathlib import Path
 
@@ -13,11 +15,13 @@ from tensorflow.core.protobuf import trackable_object_graph_pb2
 from zoo import registry, storage
 from zoo.errors import ArtefactError, InputError
 from zoo.exports.cards import CARD, read_card, weight_names
+from zoo.exports.inspection import check_files
 from zoo.model import GenerativeModel
 
 __all__ = ["create", "restore_checkpoint", "restore_saved_model"]
 
 VARIABLES = "variables"  # in the folder of a checkpoint or of a SavedModel
+_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"  # the name under which TensorFlow stores their names
 
 _log = logging.getLogger("zoo")
 
@@ -32,7 +36,7 @@ def restore_saved_model(folder: Path, cls: type[GenerativeModel] | None = None) 
     card = read_card(folder)
     if card.get("kind") == "features":
         raise InputError(f"A classifier cannot be restored. Received: {folder}")
-    storage.verify(folder, seal=CARD)
+    check_files(folder)
     name = card.get("model")
     if cls is None and (name is None or registry.find(name).package is None):
         raise InputError(
@@ -42,9 +46,8 @@ def restore_saved_model(folder: Path, cls: type[GenerativeModel] | None = None) 
     if "tensors" not in card:
         raise ArtefactError(f"{folder / CARD} does not list the weights: export the model again.")
     model = create(name, card["options"], cls)
-    with storage.literal_path(folder) as path:
-        reader = tf.train.load_checkpoint(str(path / VARIABLES / VARIABLES))
-        _assign(model, reader, _keys(reader, "used"), card["tensors"], folder)
+    with _reading(folder / VARIABLES) as (reader, size):
+        _assign(model, reader, _keys(reader, "used"), card["tensors"], folder, size)
     return model
 
 
@@ -59,8 +62,7 @@ def restore_checkpoint(model: GenerativeModel, folder: str | os.PathLike) -> Non
     Raises:
       ArtefactError: if the weights are not those of the model.
     """
-    with storage.literal_path(folder) as path:
-        reader = tf.train.load_checkpoint(str(path / VARIABLES))
+    with _reading(Path(folder)) as (reader, size):
         keys, shapes = _keys(reader, "weights"), reader.get_variable_to_shape_map()
         names = weight_names(model)
         if len(keys) != len(names):
@@ -72,7 +74,37 @@ def restore_checkpoint(model: GenerativeModel, folder: str | os.PathLike) -> Non
             name: {"shape": shapes[key], "variable": k}
             for k, (name, key) in enumerate(zip(names, keys, strict=True))
         }
-        _assign(model, reader, keys, tensors, folder)
+        _assign(model, reader, keys, tensors, folder, size)
+
+
+@contextlib.contextmanager
+def _reading(folder):
+    """Yields a reader of the checkpoint in a folder, and the size of its files in bytes.
+
+    Raises:
+      ArtefactError: if the files are those of no checkpoint.
+    """
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    with storage.literal_path(folder) as path:
+        try:
+            with _damage_reported():
+                reader = tf.train.load_checkpoint(str(path / VARIABLES))
+            yield reader, size
+        except _DamagedError as error:
+            raise ArtefactError(f"{folder} cannot be read as a checkpoint: {error}") from error
+
+
+class _DamagedError(Exception):
+    """Raised if a checkpoint is damaged, or does not list its variables as zoo does."""
+
+
+@contextlib.contextmanager
+def _damage_reported():
+    """Raises _DamagedError for an error of TensorFlow's reader, which may be of any type."""
+    try:
+        yield
+    except Exception as error:
+        raise _DamagedError((str(error) or type(error).__name__).splitlines()[0]) from error
 
 
 def create(name, options, cls=None):
@@ -90,18 +122,28 @@ def create(name, options, cls=None):
 
 def _keys(reader, attribute):
     """Returns the keys, in a checkpoint, of the variables in a list that is an attribute."""
-    graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(
-        reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH")
-    )
+    shapes = reader.get_variable_to_shape_map()
+    if shapes.get(_GRAPH) != []:
+        raise _DamagedError("it lists no variables")
+    with _damage_reported():
+        graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(
+            reader.get_tensor(_GRAPH)
+        )
 
     def children(node):
         return {child.local_name: graph.nodes[child.node_id] for child in node.children}
 
-    variables = children(children(graph.nodes[0])[attribute])
-    return [variables[str(k)].attributes[0].checkpoint_key for k in range(len(variables))]
+    try:
+        variables = children(children(graph.nodes[0])[attribute])
+        keys = [variables[str(k)].attributes[0].checkpoint_key for k in range(len(variables))]
+    except (IndexError, KeyError) as error:
+        raise _DamagedError(f"it lists no variables {error}") from None
+    if missing := {*keys} - {*shapes}:
+        raise _DamagedError(f"it does not store {min(missing)!r}")
+    return keys
 
 
-def _assign(model, reader, keys, tensors, source):
+def _assign(model, reader, keys, tensors, source, size):
     """Gives a model the tensors of a checkpoint, after it has checked all of them.
 
     Args:
@@ -110,6 +152,7 @@ def _assign(model, reader, keys, tensors, source):
       keys: list of str, what "variable" is an index of.
       tensors: as in a card.
       source: Path, for messages.
+      size: int; bytes of the checkpoint, which no tensor can exceed.
 
     Raises:
       ArtefactError: if names, shapes or dtypes are not those of the model.
@@ -121,7 +164,7 @@ def _assign(model, reader, keys, tensors, source):
             if name not in weights:
                 problems.append(f"{name} is not a weight of the model")
             else:
-                problems += _differences(name, weights[name], entry, reader, keys)
+                problems += _differences(name, weights[name], entry, reader, keys, size)
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise ArtefactError(f"{source / CARD} is damaged: tensors: {error!r}.") from None
     if problems:
@@ -131,7 +174,8 @@ def _assign(model, reader, keys, tensors, source):
         )
     for name, weight in weights.items():
         if "variable" in (entry := tensors[name]):
-            value = reader.get_tensor(keys[entry["variable"]])
+            with _damage_reported():
+                value = reader.get_tensor(keys[entry["variable"]])
             if "offset" in entry:
                 value = value[entry["offset"] :][: weight.shape.num_elements()]
             weight.assign(value.reshape(weight.shape))
@@ -150,7 +194,7 @@ def _assign(model, reader, keys, tensors, source):
         )
 
 
-def _differences(name, weight, entry, reader, keys):
+def _differences(name, weight, entry, reader, keys, size):
     """Yields how the entry of a card, and what it refers to, differ from a weight of the model."""
     shape = list(weight.shape)
     if entry["shape"] != shape:
@@ -164,7 +208,7 @@ def _differences(name, weight, entry, reader, keys):
             fits = len(stored) == 1 and 0 <= entry["offset"] <= end <= stored[0]
         else:
             fits = stored == shape
-        if not fits:
+        if not fits or math.prod(stored) * dtype.size > size:
             yield f"{name} is stored in the shape {stored}, not {shape}"
         expected = tf.as_dtype(weight.dtype)
         if dtype != expected and not (dtype.is_floating and expected.is_floating):
