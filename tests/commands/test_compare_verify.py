@@ -1,4 +1,4 @@
-"""`zoo compare` and `zoo verify`: what is put side by side, what is not, and what must hold."""
+"""`zoo compare` and `zoo verify`: comparable scores, verification and errors."""
 
 import json
 import shutil
@@ -10,7 +10,8 @@ from support.shell import assert_refused, copy_of_finished, here, write_data
 from support.toys import Pixels, make
 
 import zoo
-from zoo.evaluation.comparison import match, winners
+from zoo import storage
+from zoo.evaluation.comparison import Comparison, match, winners
 from zoo.evaluation.likelihood import log_likelihood
 from zoo.evaluation.verification import agrees, is_quick
 
@@ -22,7 +23,7 @@ def score(metric="frechet_distance", value=1.0, error=0.1, **protocol):
 
 @pytest.fixture
 def runs(tmp_path):
-    """The folder of two finished runs of one recipe: done, and better, whose scores differ."""
+    """A folder with two finished runs of one recipe, done and better, with different scores."""
     run = copy_of_finished(tmp_path)
     run.rename(tmp_path / "better")
     change_scores(tmp_path / "better", value=lambda v: v + 100.0)
@@ -33,10 +34,10 @@ def runs(tmp_path):
 def change_scores(run, value=lambda v: v, **protocol):
     path = run / "saved_model" / "card.json"
     card = json.loads(path.read_text())
-    for found in card["scores"]:
-        found["value"] = value(found["value"])
-        found["protocol"] |= protocol
-    path.write_text(json.dumps(card))
+    for score in card["scores"]:
+        score["value"] = value(score["value"])
+        score["protocol"] |= protocol
+    storage.write_seal(path.parent, card, path.name)
 
 
 def test_scores_of_equal_protocols_are_one_row():
@@ -46,36 +47,31 @@ def test_scores_of_equal_protocols_are_one_row():
     assert reasons == []
 
 
-def test_a_model_that_is_in_no_row_is_named():
+def test_a_model_without_comparable_scores_is_reported():
     rows, reasons = match({"A": [score()], "B": [score()], "C": [score(count=20)]})
     assert len(rows) == 1
-    assert reasons == [
-        "frechet_distance of C and A not comparable: they differ in count (20 | 10)."
-    ]
+    assert [*map(str, reasons)] == ["frechet_distance: C and A differ in count (20 | 10)."]
     rows, reasons = match({"A": [score()], "B": [score(count=20)], "C": [score(count=30)]})
     assert rows == []
-    assert [reason.split()[2:5:2] for reason in reasons] == [["A", "B"], ["C", "A"]]
+    assert [reason.models for reason in reasons] == [("A", "B"), ("C", "A")]
 
 
-def test_what_is_not_compared_for_one_reason_is_one_line():
+def test_metrics_with_the_same_reason_share_a_line():
     a, b = ([score(count=count), score("coverage", count=count)] for count in (10, 20))
     _, [reason] = match({"A": a, "B": b})
-    assert reason.startswith(
-        "frechet_distance, coverage of A and B not comparable: they differ in c"
-    )
+    assert str(reason) == "frechet_distance and 1 more: A and B differ in count (10 | 20)."
 
 
-def test_other_images_of_one_name_are_told_apart():
+def test_data_sets_with_equal_names_are_distinguished():
     a, b = score(dataset="x", fingerprint="f"), score(dataset="x", fingerprint="g")
     _, [reason] = match({"A": [a], "B": [b]})
-    assert reason.endswith("they differ in fingerprint (f | g).")
+    assert str(reason).endswith("differ in the contents of the data.")
     _, [reason] = match({"A": [a], "B": [score(dataset="y", fingerprint="g")]})
-    assert reason.endswith("they differ in dataset (x | y).")
+    assert str(reason).endswith("A and B differ in data (x | y).")
+    assert reason.differences == {"dataset": ["x", "y"], "fingerprint": ["f", "g"]}
 
 
-def test_a_likelihood_that_knows_the_label_is_not_compared_with_one_that_does_not(
-    tmp_path, no_clean_process
-):
+def test_conditional_and_unconditional_likelihoods_are_not_compared(tmp_path, no_clean_process):
     write_data(tmp_path)
     split = zoo.load_dataset(str(tmp_path / "classes.npz"))[2]
     scores = {}
@@ -86,22 +82,22 @@ def test_a_likelihood_that_knows_the_label_is_not_compared_with_one_that_does_no
         scores[str(num_classes)] = [log_likelihood(zoo.load(folder), split)]
     rows, [reason] = match(scores)
     assert rows == []
-    assert reason.endswith("they differ in conditional (False | True).")
+    assert str(reason).endswith("differ in conditional (no | yes).")
 
 
-def test_scores_of_other_protocols_are_not_and_the_nearest_tell_why():
+def test_the_reason_refers_to_the_most_similar_scores():
     far, near = score(count=20, split="train"), score(count=20)
     rows, [reason] = match({"A": [far, near], "B": [score()]})
     assert rows == []
-    assert reason == "frechet_distance of A and B not comparable: they differ in count (20 | 10)."
+    assert reason.differences == {"count": [20, 10]}
 
 
 def test_a_likelihood_is_not_compared_with_a_bound():
     exact, bound = score("log_likelihood", kind="exact"), score("elbo", kind="importance_weight")
     rows, [reason] = match({"A": [exact], "B": [bound]})
     assert rows == []
-    assert "metric (log_likelihood | elbo)" in reason
-    assert "kind (exact | importance_weight)" in reason
+    assert str(reason) == "likelihood: A and B differ in metric (log_likelihood | elbo)."
+    assert reason.differences["kind"] == ["exact", "importance_weight"]
 
 
 @pytest.mark.parametrize(
@@ -116,12 +112,12 @@ def test_a_likelihood_is_not_compared_with_a_bound():
         ("ms_per_image", (1.0, 2.0, 3.0), set()),
     ],
 )
-def test_the_best_are_those_that_none_is_better_than_beyond_the_errors(metric, values, best):
+def test_the_best_models_are_equal_within_errors(metric, values, best):
     row = {name: score(metric, value) for name, value in zip("ABC", values, strict=True)}
     assert winners(row) == best
 
 
-def test_scores_of_the_same_images_differ_by_less_than_their_errors():
+def test_scores_of_the_same_images_are_compared_in_pairs():
     parts = np.random.default_rng(0).normal(-80.0, 1.0, 20)
     worse = parts - 0.2 + 0.01 * np.random.default_rng(1).normal(size=20)
     a, b = ({**score("elbo", p.mean(), 0.2), "parts": [*p]} for p in (parts, worse))
@@ -129,7 +125,7 @@ def test_scores_of_the_same_images_differ_by_less_than_their_errors():
     assert winners({"A": a, "B": {**b, "parts": [*parts[::-1]]}}) == set()
 
 
-def test_a_psnr_without_some_of_the_images_is_not_ranked():
+def test_a_psnr_that_excludes_images_is_not_ranked():
     row = {"A": {**score("psnr", 30.0), "exact": 1}, "B": {**score("psnr", 20.0), "exact": 0}}
     assert winners(row) == set()
 
@@ -137,24 +133,60 @@ def test_a_psnr_without_some_of_the_images_is_not_ranked():
 def test_compare_prints_a_table_and_draws_samples_of_one_seed(runs):
     result = here("compare", "./done", "./better", "--seed", "3", "-o", "both.png", cwd=runs)
     assert (result.returncode, result.stderr) == (0, "")
-    wrote, head, row = result.stdout.splitlines()
-    assert head.split() == ["METRIC", "./done", "./better", "REAL", "ON"]
-    assert row.startswith("log_likelihood  -")
+    data, head, row, wrote = result.stdout.splitlines()
+    assert data == "40 test images of binary"
+    assert head.split() == ["./done", "./better"]
+    assert row.startswith("  log_likelihood, nats  -")
     assert row.count("*") == 1
-    assert "* " in row.partition(" nats")[2].partition(" nats")[2]  # the second is the better
+    assert row.endswith(" *")  # the second is the better
     assert wrote.startswith("Wrote 16 samples per row, of ./done, ./better, seed 3")
+    assert f"\n{row}" in repr(zoo.compare(runs / "done", runs / "better"))
     with Image.open(runs / "both.png") as picture:
         width, height = picture.size
-    assert 7 < width / height < 9
+        digests = picture.text["sha256"].split(", ")
+        assert picture.text["seed"] == "3"
+    assert digests == [zoo.load(runs / name).sha256 for name in ("done", "better")]
+    assert 5 < width / height < 9
 
 
-def test_compare_refuses_what_does_not_compare(runs):
+def test_compare_prints_complete_protocols_as_json(runs):
+    result = here("compare", "./done", "./better", "--json", cwd=runs)
+    (row,) = json.loads(result.stdout)["rows"]
+    assert row["best"] == ["./better"]
+    assert row["scores"]["./done"] == zoo.load(runs / "done").card["scores"][0]
+    change_scores(runs / "better", seed=7)
+    result = here("compare", "./done", "./better", "--json", cwd=runs)
+    (mismatch,) = json.loads(result.stdout)["not_comparable"]
+    assert mismatch["differences"] == {"seed": [None, 7]}
+    assert mismatch["models"] == ["./done", "./better"]
+
+
+@pytest.mark.parametrize(("width", "has_errors"), [(44, False), (60, False), (80, True)])
+def test_a_table_fits_the_width(width, has_errors):
+    names = ["vae", "./runs/20260101-120000-pixelcnn-binarized_mnist", "gan"]
+    rows = [
+        {name: score(metric, k + 0.123, 0.01, dataset="x") for k, name in enumerate(names)}
+        for metric in ("coverage", "frechet_distance")
+    ]
+    table = Comparison(names, rows, match({"A": [score()], "B": [score(count=1)]})[1]).table(width)
+    lines = table.splitlines()
+    assert max(map(len, lines)) <= width
+    assert ("+-" in table) == has_errors
+    assert lines[0] == "10 test images of x"
+    cells = " ".join(line for line in lines if "coverage" in line).split()
+    assert [cell for cell in cells if cell[1:] == ".123"] == ["0.123", "1.123", "2.123"]
+    assert " ".join(line for line in lines if "frechet" in line).count("*") == 1
+    end = " ".join(table.partition("Not comparable:\n")[2].split())
+    assert end == "frechet_distance: A and B differ in count (10 | 1)."
+
+
+def test_compare_refuses_incomparable_models(runs):
     change_scores(runs / "better", seed=7)
     result = here("compare", "./done", "./better", cwd=runs)
     assert_refused(
         result, 2, "No scores are comparable. Run zoo evaluate on all with equal options."
     )
-    assert "differ in seed (None | 7)" in result.stdout
+    assert "./done and ./better differ in seed (none | 7)" in result.stdout
     assert_refused(
         here("compare", "./done", cwd=runs), 2, "requires two or more models. Received: ./done"
     )
@@ -164,17 +196,17 @@ def test_compare_refuses_what_does_not_compare(runs):
         "requires two or more models. Received: ./done",
     )
     assert_refused(here("compare", "./done", "./none", cwd=runs), 2, "./none does not exist")
-    asked = ["./done", "./better", "-o", "both.txt"]
-    assert_refused(here("compare", *asked, cwd=runs), 2, "must end in one of .png", "both.txt")
+    arguments = ["./done", "./better", "-o", "both.txt"]
+    assert_refused(here("compare", *arguments, cwd=runs), 2, "must end in one of .png", "both.txt")
 
 
-def test_compare_tells_who_has_no_scores(runs, no_clean_process):
+def test_compare_names_a_model_without_scores(runs, no_clean_process):
     zoo.export(make(Pixels, (8, 8, 1)), runs / "new")
     result = here("compare", "./done", "./new", cwd=runs)
     assert_refused(result, 2, "./new has no scores. Compute them with: zoo evaluate ./new")
 
 
-def test_verify_computes_what_the_card_says(runs):
+def test_verify_recomputes_the_scores_of_the_card(runs):
     result = here("verify", "./done", cwd=runs)
     assert (result.returncode, result.stderr) == (0, "")
     head, row, end = result.stdout.splitlines()
@@ -183,26 +215,26 @@ def test_verify_computes_what_the_card_says(runs):
     assert end == "./done verified: all files and 1 score match."
 
 
-def test_the_quick_form_leaves_out_what_takes_minutes():
+def test_quick_verification_skips_slow_scores():
     quick = [score("elbo", count=1000, k=1), score("coverage", count=10_000, samples=1000)]
     slow = [score("iw_bound", count=500, k=128), score("coverage", count=10, samples=1001)]
     slow.append(score("psnr", count=10))
     assert [*filter(is_quick, quick + slow)] == quick
 
 
-def test_verify_takes_data_that_were_moved(runs):
+def test_verify_accepts_a_new_path_of_the_data(runs):
     path = runs / "done" / "saved_model" / "card.json"
     card = json.loads(path.read_text())
     source = card["recipe"]["data"]
     shutil.copy(source["name"], runs / "renamed.npz")
     source["name"] = str(runs / "gone.npz")
-    path.write_text(json.dumps(card))
-    assert_refused(here("verify", "./done", cwd=runs), 2, "no such folder or file", "gone.npz")
+    storage.write_seal(path.parent, card, path.name)
+    assert_refused(here("verify", "./done", cwd=runs), 2, "No such file or folder", "gone.npz")
     result = here("verify", "./done", "--data", "./renamed.npz", cwd=runs)
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_verify_finds_a_score_that_is_not_true(runs):
+def test_verify_detects_a_wrong_score(runs):
     result = here("verify", "./better", cwd=runs)
     assert_refused(result, 3, "./better does not match its card. Different: log_likelihood.")
     assert " NO " in result.stdout
@@ -210,7 +242,7 @@ def test_verify_finds_a_score_that_is_not_true(runs):
     assert here("verify", "./better", cwd=runs).returncode == 0
 
 
-def test_verify_finds_damage_and_what_it_cannot_compute(runs):
+def test_verify_detects_damage_and_reports_skipped_scores(runs):
     change_scores(runs / "done", fingerprint="another")
     result = here("verify", "./done", cwd=runs)
     assert result.returncode == 2

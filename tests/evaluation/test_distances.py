@@ -1,4 +1,4 @@
-"""Distances between sets of features, against closed forms and definitions written out."""
+"""Distances between sets of features equal closed forms and explicit definitions."""
 
 import math
 
@@ -37,7 +37,7 @@ def exact_moments(mean, covariance, n=1000):
 
 
 def assert_honest(scores):
-    """The spread of scores of new draws must be the error that they state, or somewhat less."""
+    """Asserts that the spread of repeated scores is at most about their standard error."""
     values, errors = np.array(scores).T
     assert 0.5 < values.std(ddof=1) / math.sqrt(np.mean(errors**2)) < 1.4
 
@@ -99,11 +99,11 @@ def test_jackknife_of_a_mean():
 
 def test_moments_do_not_depend_on_batches():
     x = features(257).astype(np.float32)
-    whole = moments([x])
-    np.testing.assert_allclose(moments(np.split(x, [7, 8, 100])), whole, rtol=1e-12)
-    assert whole.dtype == np.float64
-    np.testing.assert_allclose(whole.sum(0)[1:, 0], x.sum(0, dtype=np.float64))
-    assert not np.array_equal(moments([x], seed=1), whole)
+    full = moments([x])
+    np.testing.assert_allclose(moments(np.split(x, [7, 8, 100])), full, rtol=1e-12)
+    assert full.dtype == np.float64
+    np.testing.assert_allclose(full.sum(0)[1:, 0], x.sum(0, dtype=np.float64))
+    assert not np.array_equal(moments([x], seed=1), full)
 
 
 def test_splits_do_not_follow_labels_of_the_same_seed():
@@ -134,7 +134,7 @@ def test_kernel_distance_against_its_definition(monkeypatch):
 
 
 @pytest.mark.usefixtures("small_subsets")
-def test_kernel_distance_of_equals_is_unbiased():
+def test_kernel_distance_of_equal_distributions_is_unbiased():
     values = [
         kernel_distance(features(200, seed=s), features(200, seed=999 + s))[0] for s in range(100)
     ]
@@ -180,7 +180,7 @@ def test_balls_against_their_definition(monkeypatch, k):
     monkeypatch.setattr(distances, "BLOCK", 1000)
     monkeypatch.setattr(distances, "MANIFOLD_K", k[0])
     monkeypatch.setattr(distances, "DENSITY_K", k[1])
-    # Whole numbers: many distances are equal, and a feature on the edge of a ball is not inside.
+    # Integers give many equal distances. A feature on the edge of a ball is not inside.
     x, y = np.round(features(300, scale=2.0)), np.round(features(280, seed=1, scale=2.4))
     near_x, near_y = np.sort(pairwise(x, x))[:, k[0]], np.sort(pairwise(y, y))[:, k[0]]
     dense_y = np.sort(pairwise(y, y))[:, k[1]]
@@ -213,15 +213,15 @@ def test_balls_state_the_error_of_new_features(n, m):
         assert_honest([score[name] for score in scores])
 
 
-def test_public_implementations_give_the_same():
-    """By prdc 0.2 with nearest_k of 3 and 5, and the formulas of torch-fidelity 0.4.0.
+def test_scores_equal_those_of_public_implementations():
+    """Reference values: prdc 0.2 with nearest_k of 3 and 5, and formulas of torch-fidelity 0.4.0.
 
     Its random subsets and splits are others than here, which moves the last two.
     """
     x, y = features(2000, 16, scale=1.2, shift=0.1), features(2100, 16, seed=1)
-    found = precision_recall_density_coverage(x, y)
+    actual = precision_recall_density_coverage(x, y)
     expected = {"precision": 0.5235, "recall": 0.94381, "density": 0.4233, "coverage": 0.79238}
-    assert {name: value for name, (value, _) in found.items()} == pytest.approx(expected, abs=1e-5)
+    assert {name: value for name, (value, _) in actual.items()} == pytest.approx(expected, abs=1e-5)
     assert frechet_distance(moments([x]), moments([y]))[0] == pytest.approx(0.8185913, rel=1e-6)
     assert kernel_distance(x, y)[0] == pytest.approx(0.0680917, abs=1e-3)
     assert classifier_score(3.0 * x[:, :10])[0] == pytest.approx(4.459, abs=0.02)
@@ -229,7 +229,7 @@ def test_public_implementations_give_the_same():
 
 @pytest.mark.slow
 def test_balls_against_published_numbers(monkeypatch):
-    # The example of the package prdc, which is by the authors of density and coverage.
+    # The example of the package prdc by the authors of density and coverage.
     monkeypatch.setattr(distances, "MANIFOLD_K", 5)
     scores = precision_recall_density_coverage(
         features(10_000, 1000), features(10_000, 1000, seed=1)
@@ -248,9 +248,9 @@ def test_nearest_against_its_definition(monkeypatch):
     np.testing.assert_allclose(distance, pairwise(x, y).min(axis=1))
     assert distance[5] == 0.0
     assert index[5] == 13
-    among, found = nearest(y, y, exclude=np.arange(300))
+    among, index = nearest(y, y, exclude=np.arange(300))
     np.testing.assert_allclose(among, np.sort(pairwise(y, y))[:, 1])
-    assert np.all(found != np.arange(300))
+    assert np.all(index != np.arange(300))
 
 
 def test_authenticity_against_its_definition():
@@ -263,13 +263,13 @@ def test_authenticity_against_its_definition():
     assert error == pytest.approx(math.sqrt(share * (1 - share) / 69))
 
 
-def test_authenticity_tells_copies():
+def test_authenticity_detects_copies():
     trained_on, held_out = features(1000), features(1000, seed=1)
     expected, error = authenticity(*nearest(held_out, trained_on), trained_on)
     copies = trained_on[:200] + features(200, seed=2, scale=0.01)
     assert authenticity(*nearest(copies, trained_on), trained_on)[0] < 0.01
-    some = np.concatenate([held_out[:800], copies])
-    assert authenticity(*nearest(some, trained_on), trained_on)[0] < expected - 4 * error
+    subset = np.concatenate([held_out[:800], copies])
+    assert authenticity(*nearest(subset, trained_on), trained_on)[0] < expected - 4 * error
 
 
 def test_diversity_against_its_definition(monkeypatch):
@@ -281,8 +281,8 @@ def test_diversity_against_its_definition(monkeypatch):
     assert diversity(np.tile(x[:1], (50, 1)), y)[0] == pytest.approx(0.0, abs=1e-6)
 
 
-def test_diversity_is_not_defined_where_all_images_are_alike():
-    with pytest.raises(InputError, match="Expected different images"):
+def test_diversity_of_equal_images_is_refused():
+    with pytest.raises(InputError, match="The images must differ"):
         diversity(features(50, 64), np.tile(features(1, 64), (50, 1)))
 
 
@@ -298,9 +298,9 @@ def test_diversity_states_the_error_of_new_features():
     [kernel_distance, precision_recall_density_coverage, diversity, nearest],
     ids=lambda score: score.__name__,
 )
-def test_features_that_do_not_fit(score):
+def test_features_of_wrong_shapes_are_refused(score):
     x = features(1001, 3)
-    with pytest.raises(InputError, match=r"of one d, .* \(1001, 3\), \(1001, 2\)"):
+    with pytest.raises(InputError, match=r"with equal d .* \(1001, 3\), \(1001, 2\)"):
         score(x, x[:, :2])
     with pytest.raises(InputError, match=r"Received: \(1001, 3\), \(0, 3\)"):
         score(x, x[:0])
@@ -308,12 +308,12 @@ def test_features_that_do_not_fit(score):
         score(x, np.where(x == x[7, 1], np.nan, x))
 
 
-def test_too_few_features():
-    with pytest.raises(InputError, match="with n of 1001 or more"):
+def test_too_few_features_are_refused():
+    with pytest.raises(InputError, match="and n of 1001 or more"):
         kernel_distance(features(1000), features(2000))
-    with pytest.raises(InputError, match="with n of 12 or more"):
+    with pytest.raises(InputError, match="and n of 12 or more"):
         precision_recall_density_coverage(features(100), features(11))
-    with pytest.raises(InputError, match="with n of 20 or more"):
+    with pytest.raises(InputError, match="and n of 20 or more"):
         classifier_score(features(19))
     for stream in [], [features(9)]:
         with pytest.raises(InputError, match=f"10 random splits.* Received: {9 * len(stream)}"):

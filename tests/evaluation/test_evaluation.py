@@ -1,4 +1,4 @@
-"""Scores of exported models against numbers that were found without zoo."""
+"""Scores of exported models equal numbers that were computed without zoo."""
 
 import json
 import math
@@ -114,7 +114,7 @@ def log_normal(x):
 
 
 class Broken(Pixels):
-    """Pixels that gives one value to images whose first pixel is lit.
+    """Pixels with a fixed log_prob for images whose first pixel is white.
 
     Args:
       spec: Spec of a binary image.
@@ -136,7 +136,7 @@ def binary_images(count):
 
 
 def categories(images):
-    """Categories whose probabilities are (count + 1/2) / (n + 128) of each level of each pixel."""
+    """Returns Categories with probabilities (count + 1/2) / (n + 128) per level and pixel."""
     model = make(Categories, images.shape[1:], 256)
     flat = images.reshape(len(images), -1)
     counts = np.stack([np.bincount(pixel, minlength=256) for pixel in flat.T])
@@ -145,7 +145,7 @@ def categories(images):
 
 
 def test_independent_pixels_on_the_static_test_set(exported):
-    """205.79 nats: probabilities (ones + 1/2) / (n + 1), of the 50,000 training images alone."""
+    """205.79 nats with probabilities (ones + 1/2) / (n + 1) from the 50,000 training images."""
     train, _, test = load_dataset("binarized_mnist")
     ones = train.arrays()[0].sum(axis=0)
     model = make(Pixels, (28, 28, 1))
@@ -171,7 +171,7 @@ def test_independent_pixels_on_the_static_test_set(exported):
 
 
 def test_independent_levels_on_grey_mnist(exported):
-    """1.689 bits/dim: (count + 1/2) / (n + 128), of the 55,000 training images."""
+    """1.689 bits/dim with (count + 1/2) / (n + 128) from the 55,000 training images."""
     train, _, test = load_dataset("mnist")
     score = log_likelihood(exported(categories(train.arrays()[0])), test)
     assert score["bits_per_dim"] == pytest.approx(1.6890, abs=1e-4)
@@ -182,7 +182,7 @@ def test_independent_levels_on_grey_mnist(exported):
     reason="needs fashion_mnist, prepared by TFDS in TFDS_DATA_DIR",
 )
 def test_independent_levels_on_fashion_mnist(exported):
-    """4.588 bits/dim, in the same way as 1.689 of MNIST, through TFDS."""
+    """4.588 bits/dim, computed like 1.689 bits/dim for MNIST."""
     train, _, test = load_dataset("fashion_mnist")
     score = log_likelihood(exported(categories(train.arrays()[0])), test)
     assert score["bits_per_dim"] == pytest.approx(4.5877, abs=1e-4)
@@ -218,7 +218,7 @@ def test_with_the_posterior_every_bound_is_exact(exported, k):
     assert score["value"] == pytest.approx(model.exact(x).mean(), abs=1e-4)
 
 
-def test_a_bound_is_a_function_of_seed_and_image_not_of_the_batch(exported, progress):
+def test_a_bound_depends_on_seed_and_image_but_not_on_the_batch(exported, progress):
     model = LinearGaussian(SIX, shift=0.8, scale=1.3)
     loaded = exported(model)
     x = model.sample(50, [0, 5]).numpy()
@@ -232,7 +232,7 @@ def test_a_bound_is_a_function_of_seed_and_image_not_of_the_batch(exported, prog
     assert abs(others[1] - score["value"]) > 1e-3
 
 
-def test_a_limit_takes_images_from_all_of_a_split_that_is_in_the_order_of_its_labels(exported):
+def test_a_limit_selects_evenly_spaced_images(exported):
     model = make(Pixels, (2, 2, 1), num_classes=5)
     model.table.assign(np.random.default_rng(0).normal(size=(5, 2, 2, 1)))
     loaded = exported(model)
@@ -252,7 +252,7 @@ def test_one_image_has_no_standard_error(exported):
     assert score["value"] == pytest.approx(-4 * math.log(256))
 
 
-def test_images_that_a_model_finds_impossible_are_counted_and_the_score_is_json(exported):
+def test_impossible_images_are_counted(exported):
     loaded = exported(make(Broken, (2, 2, 1), value="-inf"))
     x = binary_images(40)
     score = log_likelihood(loaded, Arrays(x, levels=2))
@@ -264,7 +264,7 @@ def test_images_that_a_model_finds_impossible_are_counted_and_the_score_is_json(
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])
-def test_what_is_no_log_probability_is_refused(exported, value):
+def test_invalid_log_probabilities_are_refused(exported, value):
     loaded = exported(make(Broken, (2, 2, 1), value=value))
     x = np.zeros((9, 2, 2, 1), np.float32)
     x[[4, 7]] = 1.0
@@ -274,16 +274,18 @@ def test_what_is_no_log_probability_is_refused(exported, value):
         log_likelihood(loaded, Arrays(x, levels=2), batch_size=4)
 
 
-def test_what_is_not_defined_is_refused(exported):
+def test_undefined_likelihoods_are_refused(exported):
     none = Arrays(np.zeros((0, 2, 2, 1), np.float32), levels=2)
-    some = Arrays(binary_images(4), levels=2)
+    subset = Arrays(binary_images(4), levels=2)
     pixels, duel = exported(make(Pixels, (2, 2, 1))), exported(make(Duel, (2, 2, 1)))
     with pytest.raises(InputError, match="at least one image in the test split of arrays"):
         log_likelihood(pixels, none)
     with pytest.raises(InputError, match="at least one image"):
-        log_likelihood(pixels, some, limit=0)
+        log_likelihood(pixels, subset, limit=0)
     with pytest.raises(InputError, match=r"k must be 1.* Received: k=2 .* log_prob is exact"):
-        log_likelihood(pixels, some, k=2)
-    message = "not defined for Duel, because it has no log_prob. Supported methods: sample"
+        log_likelihood(pixels, subset, k=2)
+    message = (
+        "not defined for Duel, because the model has no method log_prob. Supported methods: sample"
+    )
     with pytest.raises(UndefinedError, match=message):
         compute(find_group("log_likelihood"), duel)

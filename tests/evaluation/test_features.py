@@ -1,4 +1,4 @@
-"""The classifier whose features compare images: how it is trained, kept, found and refused."""
+"""Classifiers for feature-based metrics: training, storage, lookup and errors."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ import tensorflow as tf
 from support.examples import stripes
 from support.shell import assert_refused, flip, here, write_data
 
-from zoo import datasets
+from zoo import datasets, storage
 from zoo.errors import ArtefactError, InputError, TrainingError
 from zoo.evaluation import features
 from zoo.evaluation.features import Extractor
@@ -24,7 +24,7 @@ EPOCHS = 6
 
 @pytest.fixture(scope="module")
 def cwd(tmp_path_factory):
-    """A folder with stripes.npz and, made of it by the command, features-stripes/."""
+    """A folder with stripes.npz and the classifier features-stripes/ trained on it."""
     folder = tmp_path_factory.mktemp("features")
     images, labels = stripes()
     np.savez(folder / "stripes.npz", images=images, labels=labels)
@@ -36,7 +36,7 @@ def cwd(tmp_path_factory):
 
 @pytest.fixture
 def copy(cwd, tmp_path):
-    """The path of a copy of the classifier, to be changed."""
+    """The path of a copy of the classifier."""
     return shutil.copytree(cwd / "features-stripes", tmp_path / "features-stripes")
 
 
@@ -45,7 +45,7 @@ def images(cwd, count=100):
     return next(iter(data[2].batches(count, condition=True)))
 
 
-def test_the_command_says_what_it_found_and_reached(cwd):
+def test_the_command_prints_data_and_accuracy(cwd):
     out = (cwd / "out.txt").read_text().splitlines()
     assert out[0] == "stripes: 800/100/100 images 9x8x1, 256 levels, 3 classes"
     epochs = [line for line in out if line.startswith("epoch ")]
@@ -58,7 +58,7 @@ def test_the_command_says_what_it_found_and_reached(cwd):
     assert last == f"Wrote {cwd / 'features-stripes'}"
 
 
-def test_the_card_says_what_it_is_and_how_good_on_what(cwd):
+def test_the_card_has_metadata_and_accuracies(cwd):
     folder = cwd / "features-stripes"
     data = datasets.load_dataset(str(cwd / "stripes.npz"))
     card = Extractor(folder).card
@@ -73,12 +73,12 @@ def test_the_card_says_what_it_is_and_how_good_on_what(cwd):
     assert card["recipe"]["data"]["fingerprint"] == data[0].fingerprint
     assert card["command"].startswith("zoo")
     assert {"tensorflow", "keras", "numpy"} < card["environment"]["versions"].keys()
-    files = {p for p in folder.rglob("*") if p.is_file() and p.name != "card.json"}
+    files = {p for p in folder.rglob("*") if p.is_file()}
     assert {folder / name for name in card["files"]} == files
-    assert card["bytes"] == sum(path.stat().st_size for path in files)
-    for score, drawn in zip(card["scores"], ("as they are", "drawn as binary"), strict=True):
+    assert card["bytes"] == sum(path.stat().st_size for path in files - {folder / "card.json"})
+    for score, description in zip(card["scores"], ("as they are", "drawn as binary"), strict=True):
         protocol = score["protocol"]
-        assert (score["metric"], protocol["images"]) == ("accuracy", drawn)
+        assert (score["metric"], protocol["images"]) == ("accuracy", description)
         assert (protocol["split"], protocol["count"]) == ("test", 100)
         assert protocol["fingerprint"] == data[2].fingerprint
         assert score["value"] > 0.8
@@ -95,8 +95,8 @@ def test_the_accuracy_of_the_card_is_that_of_the_logits(cwd):
     assert (logits.shape, logits.dtype) == ((100, 3), np.float32)
     accuracy = np.mean(logits.argmax(axis=1) == labels)
     assert extractor.card["scores"][0]["value"] == pytest.approx(accuracy)
-    whole = np.concatenate([extractor(x[:7])[0], extractor(x[7:].numpy())[0]])
-    np.testing.assert_allclose(whole, features, atol=1e-5)
+    full = np.concatenate([extractor(x[:7])[0], extractor(x[7:].numpy())[0]])
+    np.testing.assert_allclose(full, features, atol=1e-5)
 
 
 def test_features_are_the_layer_before_the_logits(cwd):
@@ -114,7 +114,7 @@ def test_features_are_the_layer_before_the_logits(cwd):
     assert sizes == Extractor(folder).card["parameters"]
 
 
-def test_it_needs_tensorflow_alone(cwd):
+def test_the_classifier_requires_only_tensorflow(cwd):
     x = images(cwd)[0].numpy()
     np.savez(cwd / "x.npz", x=x)
     program = """
@@ -130,16 +130,16 @@ np.savez("outputs.npz", **{key: value.numpy() for key, value in outputs.items()}
     subprocess.run([sys.executable, "-P", "-c", program], cwd=cwd, check=True, capture_output=True)
     with np.load(cwd / "outputs.npz") as outputs:
         assert sorted(outputs) == ["features", "logits"]
-        for found, expected in zip(
+        for actual, expected in zip(
             Extractor(cwd / "features-stripes")(x),
             (outputs["features"], outputs["logits"]),
             strict=True,
         ):
-            np.testing.assert_allclose(found, expected, atol=1e-5)
+            np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("seed", "same"), [(0, True), (1, False)])
-def test_one_seed_gives_one_classifier_whatever_the_precision(cwd, tmp_path, seed, same):
+def test_equal_seeds_give_equal_classifiers_in_any_precision(cwd, tmp_path, seed, same):
     data = datasets.load_dataset(str(cwd / "stripes.npz"))
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -155,35 +155,37 @@ def test_one_seed_gives_one_classifier_whatever_the_precision(cwd, tmp_path, see
 def test_the_sha256_is_that_of_the_files(cwd, copy):
     names = sorted(str(p.relative_to(copy)) for p in copy.rglob("*") if p.is_file())
     names.remove("card.json")
-    said = subprocess.run(["sha256sum", *names], cwd=copy, capture_output=True, check=True).stdout
+    checksums = subprocess.run(
+        ["sha256sum", *names], cwd=copy, capture_output=True, check=True
+    ).stdout
     extractor = Extractor(copy)
-    assert extractor.sha256 == hashlib.sha256(said).hexdigest()
+    assert extractor.sha256 == hashlib.sha256(checksums).hexdigest()
     assert extractor.name == "features-stripes"
 
 
-def test_half_of_the_images_are_drawn_as_binary():
+def test_half_of_the_images_are_binarized():
     grey = tf.fill((4000, 3, 3, 1), 0.3)
-    x = features._varied(grey, seed=0, first=0, draw=True).numpy()
-    drawn, rest = x[:2000], x[2000:]
-    assert set(np.unique(drawn)) == {0.0, 1.0}
-    assert drawn.mean() == pytest.approx(0.3, abs=4 * (0.21 / drawn.size) ** 0.5)
+    x = features._augmented(grey, seed=0, first=0, binarize=True).numpy()
+    binary, rest = x[:2000], x[2000:]
+    assert set(np.unique(binary)) == {0.0, 1.0}
+    assert binary.mean() == pytest.approx(0.3, abs=4 * (0.21 / binary.size) ** 0.5)
     assert np.array_equal(rest, grey[2000:])
-    assert np.array_equal(features._varied(grey, seed=0, first=0, draw=False), grey)
-    assert np.array_equal(features._varied(grey[2:6], 0, 2, False), grey[2:6])
+    assert np.array_equal(features._augmented(grey, seed=0, first=0, binarize=False), grey)
+    assert np.array_equal(features._augmented(grey[2:6], 0, 2, False), grey[2:6])
 
 
 def test_images_are_shifted_by_up_to_two_pixels():
     dot = np.zeros((3000, 9, 11, 1), np.float32)
     dot[:, 4, 5] = 1.0
-    x = features._varied(tf.constant(dot), seed=0, first=0, draw=False).numpy()
+    x = features._augmented(tf.constant(dot), seed=0, first=0, binarize=False).numpy()
     _, rows, columns, _ = np.nonzero(x)
     counts = np.histogram2d(rows - 4, columns - 5, bins=np.arange(-2.5, 3))[0]
     assert counts.sum() == len(rows) == 3000
     assert counts.min() > 120 - 5 * 120**0.5
-    later = features._varied(tf.constant(dot[5:]), seed=0, first=5, draw=False).numpy()
+    later = features._augmented(tf.constant(dot[5:]), seed=0, first=5, binarize=False).numpy()
     assert np.array_equal(later, x[5:])
-    edge = features._varied(tf.constant(1.0 - dot), seed=0, first=0, draw=False).numpy()
-    assert np.array_equal(edge, 1.0 - x)  # what a shift uncovers is as the edge
+    edge = features._augmented(tf.constant(1.0 - dot), seed=0, first=0, binarize=False).numpy()
+    assert np.array_equal(edge, 1.0 - x)  # uncovered pixels repeat the edge
 
 
 @pytest.mark.parametrize(
@@ -201,7 +203,7 @@ def test_the_number_of_poolings_follows_the_size(shape, convolutions):
 
 
 @pytest.mark.parametrize("kind", ["binary", "colour"])
-def test_binary_and_colour_images_are_not_drawn(tmp_path, kind):
+def test_binary_and_colour_images_are_not_binarized(tmp_path, kind):
     grey, labels = stripes(400)
     images = {"binary": grey > 100, "colour": np.stack([grey] * 3, axis=-1)}[kind]
     np.savez(tmp_path / "stripes.npz", images=images, labels=labels)
@@ -212,8 +214,8 @@ def test_binary_and_colour_images_are_not_drawn(tmp_path, kind):
     assert score["value"] > 0.6
 
 
-def test_classifiers_that_came_with_zoo_are_found_by_their_cards(cwd, tmp_path, monkeypatch):
-    monkeypatch.setattr("zoo.exports.pretrained.shipped", lambda: tmp_path)
+def test_bundled_classifiers_are_found_by_their_cards(cwd, tmp_path, monkeypatch):
+    monkeypatch.setattr("zoo.exports.pretrained.bundled_folder", lambda: tmp_path)
     shape = Extractor(cwd / "features-stripes").card["shape"]
 
     def find(name, *shape):
@@ -235,13 +237,13 @@ def test_classifiers_that_came_with_zoo_are_found_by_their_cards(cwd, tmp_path, 
         find("fashion_mnist", *shape)
 
 
-def test_a_classifier_is_not_taken_for_a_model(cwd):
+def test_a_classifier_cannot_be_loaded_as_a_model(cwd):
     result = here("sample", "./features-stripes", cwd=cwd)
     assert_refused(result, 2, "Expected the SavedModel of a generative model", "features-stripes")
 
 
 @pytest.mark.parametrize("name", ["saved_model.pb", "variables/variables.index"])
-def test_a_damaged_file_is_refused_and_named(copy, name):
+def test_the_error_for_a_damaged_file_names_it(copy, name):
     flip(copy / name)
     with pytest.raises(ArtefactError, match=f"{name} is damaged"):
         Extractor(copy)
@@ -250,10 +252,10 @@ def test_a_damaged_file_is_refused_and_named(copy, name):
         Extractor(copy)
 
 
-def test_what_is_no_classifier_is_refused(copy):
+def test_other_folders_are_refused(copy):
     card = copy / "card.json"
-    card.write_text(card.read_text().replace('"kind": "features"', '"kind": "other"'))
-    with pytest.raises(ArtefactError, match=r"Expected a classifier.*of kind='other'"):
+    storage.write_seal(copy, {**json.loads(card.read_text()), "kind": "other"}, card.name)
+    with pytest.raises(ArtefactError, match=r"Expected a classifier.*with kind='other'"):
         Extractor(copy)
     card.write_text("{}")
     with pytest.raises(ArtefactError, match=r"card\.json is damaged"):
@@ -277,12 +279,12 @@ def test_what_is_no_classifier_is_refused(copy):
     ],
     ids=["size", "no batch", "empty", "integers", "negative", "nan"],
 )
-def test_images_that_do_not_fit_are_told(cwd, x):
+def test_invalid_images_are_refused(cwd, x):
     with pytest.raises(InputError, match=r"requires images of shape \(n, 9, 8, 1\) from 0 to 1"):
         Extractor(cwd / "features-stripes")(x)
 
 
-def test_what_cannot_be_trained_on_is_refused_and_nothing_is_left(cwd, tmp_path):
+def test_invalid_training_data_are_refused_without_leftovers(cwd, tmp_path):
     write_data(tmp_path)
     images, labels = stripes(200)
     np.savez(tmp_path / "alone.npz", images=images, labels=0 * labels)
@@ -296,15 +298,17 @@ def test_what_cannot_be_trained_on_is_refused_and_nothing_is_left(cwd, tmp_path)
 
     assert_refused(train("./grey.npz"), 2, "two or more classes", "Received: grey with no labels")
     assert_refused(train("./alone.npz"), 2, "Received: alone with one class")
-    assert_refused(train("./noise.npz"), 4, "what the most frequent class gets", "20 test images")
-    assert_refused(train("./none.npz"), 2, "no such folder or file")
-    assert_refused(train("./stripes.npz", "-o", "file"), 2, "The folder exists already")
-    assert_refused(train("./stripes.npz", "-o", "file/x"), 2, "The folder cannot be written")
+    assert_refused(
+        train("./noise.npz"), 4, "which guessing the most frequent class gives", "on 20 images"
+    )
+    assert_refused(train("./none.npz"), 2, "No such file or folder")
+    assert_refused(train("./stripes.npz", "-o", "file"), 2, "The folder already exists")
+    assert_refused(train("./stripes.npz", "-o", "file/x"), 2, "Cannot write the folder")
     assert_refused(train("./stripes.npz", epochs=0), 2, "--epochs")
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_loss_that_is_not_finite_ends_training_and_leaves_nothing(cwd, tmp_path, monkeypatch):
+def test_a_non_finite_loss_ends_training_without_leftovers(cwd, tmp_path, monkeypatch):
     monkeypatch.setattr(features, "LEARNING_RATE", float("inf"))
     data = datasets.load_dataset(str(cwd / "stripes.npz"))
     with pytest.raises(TrainingError, match="The loss is nan in epoch"):

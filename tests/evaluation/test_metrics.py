@@ -1,4 +1,4 @@
-"""The table of metrics: one entry adds a metric everywhere. The Python calls for evaluation."""
+"""The table of metrics, in which one entry adds a metric, and the Python API of evaluation."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ from support.shell import copy_of_finished, here
 from support.toys import Duel, make
 
 import zoo
-from zoo import datasets
+from zoo import datasets, storage
 from zoo.errors import InputError, UndefinedError
 from zoo.evaluation import metrics
 from zoo.evaluation.evaluate import compute
@@ -30,14 +30,14 @@ BRIGHTNESS = Group(
 
 
 def score_brightness(model, split, seed):
-    """A function of a group: it names the arguments that it needs."""
+    """The function of a group, with the arguments that it requires."""
     pixels = np.concatenate([x.numpy().mean(axis=(1, 2, 3)) for x in split.batches(16)])
     yield mean_score("mean_pixel", pixels, {"seed": seed}, model, split, len(pixels))
 
 
 @pytest.fixture
 def runs(tmp_path):
-    """The folder of two equal finished runs, done and twin."""
+    """A folder with two equal finished runs, done and twin."""
     copy_of_finished(tmp_path).rename(tmp_path / "twin")
     copy_of_finished(tmp_path)
     return tmp_path
@@ -56,15 +56,15 @@ def test_one_entry_adds_a_metric_to_all_commands(runs, monkeypatch):
         assert (result.returncode, result.stderr) == (0, "")
         assert " lux " in result.stdout.splitlines()[-1]
     result = here("compare", "./done", "./twin", cwd=runs)
-    assert result.stdout.count(" lux ") == 2
+    assert "  mean_pixel, lux  " in result.stdout
 
     path = runs / "twin" / "saved_model" / "card.json"
     card = json.loads(path.read_text())
     card["scores"][-1]["value"] += 1.0
     card["scores"][-1].pop("parts", None)
-    path.write_text(json.dumps(card))
+    storage.write_seal(path.parent, card, path.name)
     result = here("compare", "./done", "./twin", cwd=runs)
-    assert result.stdout.splitlines()[-1].count(" lux *") == 1  # it is ranked
+    assert result.stdout.splitlines()[-1].endswith(" *")  # it is ranked
     assert here("verify", "./done", "--quick", cwd=runs).stdout.count(" yes ") == 2
     result = here("verify", "./twin", "--quick", cwd=runs)
     assert (result.returncode, result.stdout.count(" NO ")) == (3, 1)
@@ -87,13 +87,13 @@ def test_every_metric_of_the_table_is_unique_and_its_function_exists():
 
 
 @pytest.mark.parametrize("kind", ["folder", "path", "model"])
-def test_python_computes_what_the_command_computes(runs, kind):
+def test_python_and_the_command_compute_equal_scores(runs, kind):
     run = runs / "done"
     here("evaluate", runs / "twin", "--metrics", "likelihood", "--limit", "9")
     model = {"folder": str(run / "saved_model"), "path": run, "model": zoo.load(run)}[kind]
-    found = []
-    scores = zoo.evaluate(model, metrics=["likelihood"], limit=9, on_score=found.append)
-    assert scores == found == stored(runs / "twin")[-1:]
+    reported = []
+    scores = zoo.evaluate(model, metrics=["likelihood"], limit=9, on_score=reported.append)
+    assert scores == reported == stored(runs / "twin")[-1:]
     assert stored(run) == stored(runs / "twin")
 
 
@@ -119,21 +119,20 @@ def test_python_compares_and_prints(runs):
     comparison = zoo.compare(runs / "done", zoo.load(runs / "twin"))
     done, twin = comparison.names
     assert comparison.rows == [{done: stored(runs / "done")[0], twin: stored(runs / "twin")[0]}]
-    assert comparison.reasons == []
-    head, row = str(comparison).splitlines()
-    assert head.split() == ["METRIC", done, twin, "REAL", "ON"]
-    value = f"{stored(runs / 'done')[0]['value']:.1f}"
-    assert row.startswith(f"log_likelihood  {value}")
-    assert row[head.index(twin) :].startswith(value)
+    assert comparison.mismatches == []
+    data, *_, row = repr(comparison).splitlines()
+    assert data == "40 test images of binary"
+    assert row.startswith("  log_likelihood, nats  -")
+    assert row.count(f"{stored(runs / 'done')[0]['value']:.1f}") == 2
 
 
-def test_verify_says_why_a_score_is_not_recomputed(runs):
+def test_verify_gives_the_reason_for_a_skipped_score(runs):
     path = runs / "done" / "saved_model" / "card.json"
     card = json.loads(path.read_text())
     [score] = card["scores"]
     card["scores"] += [{**score, "metric": "new"}]
     card["scores"] += [{**score, "protocol": {**score["protocol"], "split": "dev"}}]
-    path.write_text(json.dumps(card))
+    storage.write_seal(path.parent, card, path.name)
     _, unknown, other = zoo.verify(runs / "done")
     assert (unknown.new, unknown.agrees) == (None, None)
     assert unknown.reason == "Unknown metric 'new'."
@@ -150,18 +149,18 @@ def test_verify_says_why_a_score_is_not_recomputed(runs):
         ({"metrics": "likelihood", "data": np.zeros((50, 4, 4))}, r"shape \(8, 8, 1\)"),
     ],
 )
-def test_python_refuses_what_the_command_refuses(runs, settings, message):
+def test_invalid_settings_are_refused(runs, settings, message):
     with pytest.raises(InputError, match=message):
         zoo.evaluate(runs / "done", **settings)
     assert len(stored(runs / "done")) == 1
 
 
-def test_a_group_needs_its_methods(exported):
-    with pytest.raises(UndefinedError, match="because it has no log_prob"):
+def test_a_group_requires_its_methods(exported):
+    with pytest.raises(UndefinedError, match="because the model has no method log_prob"):
         compute(GROUPS[0], exported(make(Duel, (2, 2, 1))))
 
 
-def test_too_few_images_are_not_defined_rather_than_an_error(exported):
+def test_sample_metrics_are_undefined_for_too_few_images(exported):
     x = np.zeros((20, 2, 2, 1), np.float32)
     splits = datasets.Splits(
         *(Arrays(x, levels=2, split=s) for s in ("train", "validation", "test"))
@@ -182,7 +181,7 @@ def test_too_few_images_are_not_defined_rather_than_an_error(exported):
         "main(['verify', './nothing'])",
     ],
 )
-def test_what_computes_nothing_imports_neither_tensorflow_nor_numpy(statement):
+def test_commands_without_computation_do_not_import_tensorflow_or_numpy(statement):
     program = (
         "import sys, zoo\nfrom zoo.commands import main\n"
         f"try:\n    {statement}\nexcept SystemExit:\n    pass\n"

@@ -1,4 +1,4 @@
-"""Scores of samples, reconstructions and speed, against the same numbers found another way."""
+"""Scores of samples, reconstructions and speed equal independently computed numbers."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ SAMPLE_METRICS = (
 
 
 class Memory(GenerativeModel):
-    """Draws what it was given, one after the other, or what has their labels.
+    """Returns given images in order, or images with the given labels.
 
     Args:
       spec: Spec of an 8-bit image.
@@ -52,7 +52,7 @@ class Memory(GenerativeModel):
 
 
 class Autoencoder(GenerativeModel):
-    """Reconstructs images with half of their first row lost.
+    """Reconstructs images without half of their first row.
 
     Args:
       spec: Spec of an 8-bit image.
@@ -72,7 +72,7 @@ class Autoencoder(GenerativeModel):
 
 
 class Projection:
-    """Features and logits that are linear in the pixels."""
+    """An extractor with features and logits that are linear in the pixels."""
 
     name, sha256 = "projection", "0" * 64
 
@@ -96,9 +96,9 @@ def memory(x, num_classes=0):
 
 
 def test_samples_are_compared_with_images_by_their_features(exported, progress):
-    train, test, drawn = images(1300), images(1200, 1), images(1250, 2)
+    train, test, samples = images(1300), images(1200, 1), images(1250, 2)
     extractor = Projection()
-    model = exported(memory(drawn))
+    model = exported(memory(samples))
     model.card["recipe"] = {"data": {"name": "arrays", "fingerprint": Arrays.fingerprint}}
     scores = score_samples(
         model,
@@ -110,12 +110,12 @@ def test_samples_are_compared_with_images_by_their_features(exported, progress):
         batch_size=99,
         progress=progress,
     )
-    assert progress.totals == progress.done == {"samples": len(train) + len(test) + len(drawn)}
-    found = {score["metric"]: (score["value"], score["standard_error"]) for score in scores}
+    assert progress.totals == progress.done == {"samples": len(train) + len(test) + len(samples)}
+    actual = {score["metric"]: (score["value"], score["standard_error"]) for score in scores}
     real = {score["metric"]: score["real"] for score in scores}
     chosen = train[np.arange(1250) * 1300 // 1250]
-    (known, _), (of_test, _) = extractor(train), extractor(test)
-    for x, of in ((drawn, found), (chosen, real)):
+    (of_train, _), (of_test, _) = extractor(train), extractor(test)
+    for x, of in ((samples, actual), (chosen, real)):
         features, logits = extractor(x)
         sums = [distances.moments([f], 3) for f in (features, of_test)]
         expected = {
@@ -127,56 +127,58 @@ def test_samples_are_compared_with_images_by_their_features(exported, progress):
         }
         for metric, pair in expected.items():
             assert of[metric] == pytest.approx(pair, rel=1e-4, abs=1e-6), metric
-    for features, of in ((extractor(drawn)[0], found), (of_test, real)):
-        copies = distances.authenticity(*distances.nearest(features, known), known)
+    for features, of in ((extractor(samples)[0], actual), (of_test, real)):
+        copies = distances.authenticity(*distances.nearest(features, of_train), of_train)
         assert of["authenticity"] == pytest.approx(copies, abs=2e-3)
-    assert {*found} == {*expected, "authenticity"}
+    assert {*actual} == {*expected, "authenticity"}
     protocol = scores[0]["protocol"]
     assert (scores[0]["extractor"], protocol["extractor_sha256"]) == ("projection", "0" * 64)
     assert (protocol["samples"], protocol["count"], protocol["seed"]) == (1250, 1200, 3)
 
 
-def test_a_model_that_repeats_its_training_images_is_found_out(exported):
+def test_memorized_training_images_are_detected(exported):
     train, test = images(400), images(300, 1)
     splits = Arrays(train, levels=256, split="train"), Arrays(test, levels=256)
     model = exported(memory(train))
     others = score_samples(model, *splits, Projection())
-    assert "authenticity" not in [score["metric"] for score in others]  # trained on what?
+    assert "authenticity" not in [score["metric"] for score in others]  # unknown training data
     model.card["recipe"] = {"data": {"name": "arrays", "fingerprint": Arrays.fingerprint}}
     scores = score_samples(model, *splits, Projection())
-    found = {score["metric"]: score for score in scores}
-    assert "kernel_distance" not in found  # of 1000 and more
-    assert found["frechet_distance"]["value"] == found["frechet_distance"]["real"][0]
-    assert found["authenticity"]["value"] == 0.0
-    assert found["authenticity"]["real"][0] > 0.3
+    actual = {score["metric"]: score for score in scores}
+    assert "kernel_distance" not in actual  # requires more than 1000
+    assert actual["frechet_distance"]["value"] == actual["frechet_distance"]["real"][0]
+    assert actual["authenticity"]["value"] == 0.0
+    assert actual["authenticity"]["real"][0] > 0.3
 
 
-def test_a_conditional_model_is_given_the_labels_of_training_images(exported):
+def test_a_conditional_model_receives_labels_of_training_images(exported):
     train, test = images(200), images(200, 1)
     labels = np.sort(np.random.default_rng(0).integers(0, 7, 200)).astype(np.int32)
     model = exported(memory(images(7, 2), num_classes=7))
-    seen = []
+    requested = []
 
     class Seen(Projection):
         def __call__(self, x):
-            seen.append(np.array(x))
+            requested.append(np.array(x))
             return super().__call__(x)
 
     split = Arrays(train, labels, levels=256, split="train")
     score_samples(model, split, Arrays(test, levels=256), Seen(), samples=100, batch_size=64)
-    drawn = np.concatenate(seen)[400:]
-    assert np.array_equal(drawn, images(7, 2)[labels[::2]])
+    samples = np.concatenate(requested)[400:]
+    assert np.array_equal(samples, images(7, 2)[labels[::2]])
 
 
-def test_samples_that_cannot_be_compared_are_refused(exported, tmp_path):
+def test_invalid_samples_are_refused(exported, tmp_path):
     splits = Arrays(images(200), levels=256, split="train"), Arrays(images(200, 1), levels=256)
-    drawn = images(200, 2)
-    drawn[199] = np.nan
-    model = exported(memory(drawn))
-    with pytest.raises(ArtefactError, match=r"256 levels from 0 to 1 of Memory\. Received: .* nan"):
+    samples = images(200, 2)
+    samples[199] = np.nan
+    model = exported(memory(samples))
+    with pytest.raises(
+        ArtefactError, match=r"sample of Memory must return .* from 0 to 1\. .* nan"
+    ):
         score_samples(model, *splits, Projection())
-    drawn[199] = 0.5 / 255.0
-    model = saved_model.load(zoo.export(memory(drawn), tmp_path / "off"))
+    samples[199] = 0.5 / 255.0
+    model = saved_model.load(zoo.export(memory(samples), tmp_path / "off"))
     with pytest.raises(ArtefactError, match=r"Received: values from 0.* off by 0\.5 levels"):
         score_samples(model, *splits, Projection())
     for count in (99, 201):
@@ -193,7 +195,7 @@ def test_samples_that_cannot_be_compared_are_refused(exported, tmp_path):
 def test_psnr_and_ssim_of_known_reconstructions(exported, progress):
     x = np.ones((3, 12, 12, 1), np.float32)
     x[1] = np.linspace(0, 1, 144, dtype=np.float32).reshape(12, 12, 1)
-    x[2] = 0.0  # is kept without error
+    x[2] = 0.0  # reconstructed exactly
     psnr, ssim = score_reconstructions(
         exported(make(Autoencoder, (12, 12, 1), 256)), Arrays(x, levels=256), 2, progress
     )
@@ -210,31 +212,31 @@ def test_psnr_and_ssim_of_known_reconstructions(exported, progress):
 
 
 def structural_similarity(x, y):
-    """Equation 13 of Wang et al., 2004, averaged over the windows that lie inside."""
+    """Computes equation 13 of Wang et al., 2004, averaged over all windows inside the image."""
     offset = np.arange(11) - 5
     window = np.exp(-(offset[:, None] ** 2 + offset**2) / (2 * 1.5**2))
     window /= window.sum()
-    found = []
+    values = []
     for i in range(2):
         for j in range(2):
             a, b = (z[i : i + 11, j : j + 11, 0].astype(np.float64) for z in (x, y))
             mean_a, mean_b = (window * a).sum(), (window * b).sum()
             var_a, var_b = (window * a**2).sum() - mean_a**2, (window * b**2).sum() - mean_b**2
             covariance = (window * a * b).sum() - mean_a * mean_b
-            found.append(
+            values.append(
                 (2 * mean_a * mean_b + 0.01**2)
                 * (2 * covariance + 0.03**2)
                 / ((mean_a**2 + mean_b**2 + 0.01**2) * (var_a + var_b + 0.03**2))
             )
-    return np.mean(found)
+    return np.mean(values)
 
 
-def test_small_images_have_no_ssim_and_other_models_no_reconstructions(exported):
+def test_ssim_and_reconstructions_may_be_undefined(exported):
     [psnr] = score_reconstructions(
         exported(make(Autoencoder, SHAPE, 256)), Arrays(images(5), levels=256)
     )
     assert psnr["exact"] == 0
-    message = "not defined for Duel, because it has no reconstruct. Supported methods: sample"
+    message = "not defined for Duel, because the model has no method reconstruct. Supported"
     with pytest.raises(UndefinedError, match=message):
         compute(find_group("psnr"), exported(make(Duel, SHAPE)))
 
@@ -247,15 +249,13 @@ def test_speed_is_measured_of_one_image_and_of_many(exported):
     assert one["protocol"]["device"].startswith(("CPU, ", "NVIDIA", "GPU"))
 
 
-def test_every_score_of_a_model_is_found_by_the_command_and_verified(
-    tmp_path, monkeypatch, no_clean_process
-):
-    monkeypatch.setattr("zoo.exports.pretrained.shipped", lambda: tmp_path)
-    drawn, labels = stripes(1500)
-    np.savez(tmp_path / "stripes.npz", images=drawn, labels=labels)
+def test_the_commands_compute_and_verify_every_score(tmp_path, monkeypatch, no_clean_process):
+    monkeypatch.setattr("zoo.exports.pretrained.bundled_folder", lambda: tmp_path)
+    samples, labels = stripes(1500)
+    np.savez(tmp_path / "stripes.npz", images=samples, labels=labels)
     data = tmp_path / "stripes.npz"
-    asked = ["--epochs", "2", "-o", tmp_path / "features-stripes"]
-    assert here("features", "train", data, *asked).returncode == 0
+    arguments = ["--epochs", "2", "-o", tmp_path / "features-stripes"]
+    assert here("features", "train", data, *arguments).returncode == 0
     train = zoo.load_dataset(str(data))[0]
     model = make(Autoencoder, (9, 8, 1), 256)
     card = {

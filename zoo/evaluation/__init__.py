@@ -1,1 +1,1 @@
-"""How good a model is, each score with its protocol."""
+"""Computes, compares and verifies scores of models. Each score contains its protocol."""

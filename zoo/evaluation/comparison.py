@@ -1,59 +1,189 @@
 """Compares models by the scores in their cards, without importing TensorFlow."""
 
 import dataclasses
+import html
+import itertools
 import math
 import shlex
+import shutil
+import textwrap
 
-from zoo.errors import InputError
+from zoo.errors import InputError, for_caller
 from zoo.evaluation import inputs
 from zoo.evaluation.metrics import find_metric
-from zoo.evaluation.scores import PARTS, format_score
+from zoo.evaluation.scores import PARTS, format_score, format_value
 from zoo.exports import cards
 
-__all__ = ["Comparison", "compare", "differences", "match", "winners"]
+__all__ = ["Comparison", "Mismatch", "compare", "differences", "match", "winners"]
 
 SIGNIFICANT = 2.0  # standard errors of a difference
+NOTEBOOK = 100  # characters of a line in a notebook
 NAMES = {"dataset": "fingerprint", "trained_on": "trained_on_fingerprint"}
-FINGERPRINTS = {fingerprint: name for name, fingerprint in NAMES.items()}
+HEADING = 12  # characters of a name that are not wrapped at least
+
+# Parts of a protocol that follow from another part that differs, and say nothing new beside it.
+IMPLIED = {
+    "metric": ("kind", "seed", "k"),
+    "dataset": ("fingerprint", "train_fingerprint"),
+    "trained_on": ("trained_on_fingerprint", "train_fingerprint"),
+}
+PARTS_AS_TEXT = {
+    "dataset": "data",
+    "fingerprint": "the contents of the data",
+    "trained_on": "training data",
+    "trained_on_fingerprint": "the contents of the training data",
+    "train_fingerprint": "the contents of the training data",
+    "extractor_sha256": "the classifier",
+}
 
 
 @dataclasses.dataclass(frozen=True)
+class Mismatch:
+    """Scores of two models that are not comparable.
+
+    Args:
+      quantities: what they measure.
+      models: names of the two models.
+      differences: dict from the name of a part of the protocols to its two values.
+    """
+
+    quantities: list[str]
+    models: tuple[str, str]
+    differences: dict[str, tuple]
+
+    def __str__(self):
+        implied = {key for part in self.differences for key in IMPLIED.get(part, ())}
+        shown = {key: values for key, values in self.differences.items() if key not in implied}
+        if shown.get("trained_on") == shown.get("dataset"):
+            shown.pop("trained_on", None)
+        first, *rest = self.quantities
+        what = first if not rest else f"{first} and {len(rest)} more"
+        parts = [_difference(*item) for item in shown.items()]
+        return f"{what}: {' and '.join(self.models)} differ in {', '.join(parts)}."
+
+
+def _difference(part, values):
+    """Returns a part of a protocol and its two values as text; a checksum is not shown."""
+    words = {True: "yes", False: "no", None: "none"}
+    texts = [words[v] if isinstance(v, bool | None) else str(v) for v in values]
+    name = PARTS_AS_TEXT.get(part, part)
+    return name if name.startswith("the ") else f"{name} ({' | '.join(texts)})"
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class Comparison:
-    """Scores of models side by side; `str` and `print` show a table.
+    """Scores of models side by side. `repr`, `str`, `print` and a notebook show a table.
 
     Args:
       names: names of the models.
-      rows: dicts from the names of two or more models to their scores, which have one metric and
-        one protocol.
-      reasons: sentences that say which scores are not comparable, and why.
+      rows: dicts from the names of two or more models to scores of one metric and protocol.
+      mismatches: scores that are not comparable, with the reasons.
     """
 
     names: list[str]
     rows: list[dict[str, dict]]
-    reasons: list[str]
+    mismatches: list[Mismatch]
 
-    def table(self) -> list[tuple[str, ...]]:
-        """Returns the header and the rows as text; * marks the best models."""
-        table = [("METRIC", *self.names, "REAL", "ON")]
+    def to_json(self) -> dict:
+        """Returns all as JSON values, with the complete scores and their protocols."""
+        rows = [
+            {"metric": _quantity(next(iter(row.values()))), "scores": row, "best": sorted(best)}
+            for row, best in ((row, winners(row)) for row in self.rows)
+        ]
+        mismatches = [dataclasses.asdict(mismatch) for mismatch in self.mismatches]
+        return {"models": self.names, "rows": rows, "not_comparable": mismatches}
+
+    def table(self, width: int = 80) -> str:
+        """Returns the scores as text: a table per data set, then what is not comparable.
+
+        * marks the best models. Standard errors are left out of a table that is too wide with them.
+
+        Args:
+          width: characters of a line.
+        """
+        blocks = {}
         for row in self.rows:
-            best = winners(row)
-            columns = {name: format_score(score) for name, score in row.items()}
-            metric, _, real, on = next(iter(columns.values()))
-            values = [
-                columns[name][1] + (" *" if name in best else "") if name in row else "-"
-                for name in self.names
-            ]
-            table.append((metric, *values, real, on))
-        return table
+            data = min((format_score(score)[3] for score in row.values()), key=len)
+            blocks.setdefault(data, []).append(row)
+        lines = [line for data, rows in blocks.items() for line in self._block(data, rows, width)]
+        if self.mismatches:
+            lines.append("Not comparable:")
+        for mismatch in self.mismatches:
+            lines += textwrap.wrap(
+                str(mismatch), width, initial_indent="  ", subsequent_indent="    "
+            )
+        return "\n".join(lines).rstrip()
+
+    def _block(self, data, rows, width):
+        """Yields the lines of the scores on some data."""
+        names = [name for name in self.names if any(name in row for row in rows)]
+        metrics = [_metric(next(iter(row.values()))) for row in rows]
+        for errors in (True, False):
+            columns = [_column(name, rows, errors) for name in names]
+            if any("real" in score for row in rows for score in row.values()):
+                columns.append(_column(None, rows, errors))
+            first = max(map(len, metrics)) + 2
+            if first + sum(_width(column) + 2 for column in columns) <= width + 2:
+                break
+        yield data
+        for part in _parts(columns, width - first):
+            heads, *values = zip(*part, strict=True)
+            heads = [textwrap.wrap(head, _width(c)) for head, c in zip(heads, part, strict=True)]
+            upwards = itertools.zip_longest(*(head[::-1] for head in heads), fillvalue="")
+            table = [("", line) for line in upwards][::-1]
+            for metric, cells in [*table, *zip(metrics, values, strict=True)]:
+                cells = (f"{cell:{_width(c)}}" for cell, c in zip(cells, part, strict=True))
+                yield f"  {metric:{first - 2}}  {'  '.join(cells)}".rstrip()
+        yield ""
 
     def __str__(self):
-        table = self.table() if self.rows else []
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = [
-            "  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
-            for row in table
-        ]
-        return "\n".join([*lines, *self.reasons])
+        return self.table(shutil.get_terminal_size().columns)
+
+    __repr__ = __str__
+
+    def _repr_html_(self):
+        return f"<pre>{html.escape(self.table(width=NOTEBOOK))}</pre>"
+
+
+def _metric(score):
+    """Returns the name of a metric with its unit."""
+    name, unit = format_score(score)[0], find_metric(score["metric"]).unit
+    return name if not unit or name.startswith(f"{unit}_") else f"{name}, {unit}"
+
+
+def _column(name, rows, errors):
+    """Returns the name of a model, and its score in each row as text; None is real images."""
+    cells = ["real images" if name is None else name]
+    for row in rows:
+        score = next(iter(row.values())) if name is None else row.get(name)
+        if score is None or (name is None and "real" not in score):
+            text = "-"
+        elif name is None:
+            text = format_value(*score["real"])
+        elif score.get("minus_infinity"):
+            text = "-inf"
+        else:
+            text = format_value(score["value"], score["standard_error"])
+        text = text if errors else text.partition(" +-")[0]
+        cells.append(f"{text} *" if name in winners(row) else text)
+    return cells
+
+
+def _width(column):
+    """Returns the width of a column, in which the name of the model may be wrapped."""
+    head, *cells = column
+    return max(min(len(head), HEADING), *map(len, cells))
+
+
+def _parts(columns, width):
+    """Splits columns into lists that fit a width, of at least one column."""
+    part = []
+    for column in columns:
+        if part and sum(_width(c) + 2 for c in [*part, column]) > width:
+            yield part
+            part = []
+        part.append(column)
+    yield part
 
 
 def compare(*models) -> Comparison:
@@ -80,31 +210,31 @@ def compare(*models) -> Comparison:
         received = " ".join(folders) or "none"
         raise InputError(f"Comparing requires two or more models. Received: {received}")
     scores = {name: cards.read_card(folder)["scores"] for name, folder in folders.items()}
-    for name, found in scores.items():
-        if not found:
-            command = f"zoo evaluate {shlex.quote(name)}"
+    for name, stored in scores.items():
+        if not stored:
+            command = for_caller(f"zoo evaluate {shlex.quote(name)}", f"zoo.evaluate({name!r})")
             raise InputError(f"{name} has no scores. Compute them with: {command}")
     return Comparison([*scores], *match(scores))
 
 
 def match(scores):
-    """Finds the scores that have equal protocols.
+    """Matches scores that have equal protocols.
 
     Args:
       scores: dict from names of two or more models to their lists of scores.
 
     Returns:
-      (rows, reasons), as of `Comparison`.
+      (rows, mismatches), as of `Comparison`.
     """
-    rows, reasons = [], {}
-    for quantity in dict.fromkeys(_quantity(s) for some in scores.values() for s in some):
+    rows, mismatches = [], {}
+    for quantity in dict.fromkeys(_quantity(s) for stored in scores.values() for s in stored):
         by_name = {
-            name: [s for s in some if _quantity(s) == quantity] for name, some in scores.items()
+            name: [s for s in stored if _quantity(s) == quantity] for name, stored in scores.items()
         }
-        by_name = {name: some for name, some in by_name.items() if some}
+        by_name = {name: matching for name, matching in by_name.items() if matching}
         candidates = []
-        for name, some in by_name.items():
-            for score in some:
+        for name, matching in by_name.items():
+            for score in matching:
                 row = next((r for r in candidates if not differences(score, *r.values())), None)
                 if row is None:
                     candidates.append({name: score})
@@ -118,10 +248,10 @@ def match(scores):
             other, parts = _nearest(name, by_name)
             if (other, name) not in pairs:
                 pairs.add((name, other))
-                reasons.setdefault((name, other, parts), []).append(quantity)
+                mismatches.setdefault((name, other, repr(parts)), (parts, []))[1].append(quantity)
     return rows, [
-        f"{', '.join(quantities)} of {name} and {other} not comparable: they differ in {parts}."
-        for (name, other, parts), quantities in reasons.items()
+        Mismatch(quantities, (name, other), parts)
+        for (name, other, _), (parts, quantities) in mismatches.items()
     ]
 
 
@@ -134,20 +264,20 @@ def differences(*scores):
     parts = [{"metric": s["metric"], **s["protocol"]} for s in scores]
     values = {key: [part.get(key) for part in parts] for key in {k: 0 for p in parts for k in p}}
     differ = {key: v for key, v in values.items() if v.count(v[0]) < len(v)}
-    # The fingerprint identifies a data set: its name, such as that of a folder, may change.
+    # The fingerprint identifies a data set. Its name, such as that of a folder, may change.
     return {key: values for key, values in differ.items() if NAMES.get(key, key) in differ}
 
 
 def winners(row):
     """Returns the names of the models in a row that are best within the standard errors.
 
-    Empty if the metric has no better direction, or if all models are equally good.
+    The set is empty if the metric has no better direction, or if all models are equally good.
     """
     better = find_metric(next(iter(row.values()))["metric"]).better
     if not better or any(score.get("exact") for score in row.values()):
-        return set()  # a PSNR without the exact images is of different images for each model
+        return set()  # a PSNR excludes exact images, which differ between the models
     sign = 1.0 if better == "higher" else -1.0
-    # None is the mean of a model that gives an image probability 0.
+    # None is the score of a model that assigns probability 0 to an image.
     values = {n: -math.inf if s["value"] is None else sign * s["value"] for n, s in row.items()}
     best = max(values, key=values.get)
     if values[best] == -math.inf:
@@ -166,7 +296,7 @@ def _quantity(score):
 
 
 def _error(a, b):
-    """Returns the standard error of the difference of two scores, from the same images by parts."""
+    """Returns the standard error of the difference of two scores, paired by `parts` if stored."""
     if "parts" in a and "parts" in b:
         parts = [x - y for x, y in zip(a["parts"], b["parts"], strict=True)]
         mean = math.fsum(parts) / PARTS
@@ -176,21 +306,14 @@ def _error(a, b):
 
 
 def _nearest(name, by_name):
-    """Returns the model with the score most like one of a model, and the parts that differ."""
-    nearest, other = min(
+    """Returns the model with the most similar protocol, and the parts that differ."""
+    return min(
         (
-            (differences(x, y), other)
+            (other, differences(x, y))
             for x in by_name[name]
             for other in by_name
             for y in by_name[other]
             if other != name
         ),
-        key=lambda pair: len(pair[0]),
+        key=lambda pair: len(pair[1]),
     )
-    # A fingerprint is not shown beside the names that differ.
-    parts = [
-        f"{key} ({u} | {v})"
-        for key, (u, v) in nearest.items()
-        if FINGERPRINTS.get(key) not in nearest
-    ]
-    return other, ", ".join(parts)

@@ -1,18 +1,21 @@
-"""How far samples are from images, by the features of both.
+"""Computes distances between samples and images from their features.
 
-Features are float32 or float64 [n, d], in any order: splits are random, from a seed. Sums are
-float64. A score is a pair of floats, the value and its standard error, which is that of new samples
-and new images unless the function says otherwise. Most scores have a bias besides, which depends on
-the counts: they compare only at equal counts.
+Features are float32 or float64 [n, d], in any order, because they are split at random by a seed.
+Sums are float64. A score is (value, standard error), two floats. The error is that of new samples
+and new images, unless the docstring states otherwise. Most scores also have a bias that depends on
+the counts, so they are comparable only at equal counts.
 
-Sources: Dowson and Landau, The Fréchet distance between multivariate normal distributions, 1982,
-and Heusel et al., GANs trained by a two time-scale update rule, NeurIPS 2017 (Fréchet distance);
-Bińkowski et al., Demystifying MMD GANs, ICLR 2018 (kernel distance); Salimans et al., Improved
-techniques for training GANs, NeurIPS 2016 (classifier score); Kynkäänniemi et al., Improved
-precision and recall metric for assessing generative models, NeurIPS 2019; Naeem et al., Reliable
-fidelity and diversity metrics for generative models, ICML 2020 (density, coverage, and the strict
-comparison in all four); Alaa et al., How faithful is your synthetic data?, ICML 2022
-(authenticity); Busing, Meijer and van der Leeden, Delete-m jackknife for unequal m, 1999.
+Sources:
+* Fréchet distance: Dowson and Landau, The Fréchet distance between multivariate normal
+  distributions, 1982; Heusel et al., GANs trained by a two time-scale update rule, NeurIPS 2017.
+* Kernel distance: Bińkowski et al., Demystifying MMD GANs, ICLR 2018.
+* Classifier score: Salimans et al., Improved techniques for training GANs, NeurIPS 2016.
+* Precision and recall: Kynkäänniemi et al., Improved precision and recall metric for assessing
+  generative models, NeurIPS 2019.
+* Density, coverage, and the strict comparison in all four: Naeem et al., Reliable fidelity and
+  diversity metrics for generative models, ICML 2020.
+* Authenticity: Alaa et al., How faithful is your synthetic data?, ICML 2022.
+* Jackknife: Busing, Meijer and van der Leeden, Delete-m jackknife for unequal m, 1999.
 """
 
 import math
@@ -35,16 +38,16 @@ __all__ = [
 SPLITS = 10
 HALVINGS = 5
 KERNEL_SUBSETS, KERNEL_SUBSET_SIZE = 100, 1000
-MANIFOLD_K = 3  # of precision and recall
-DENSITY_K = 5  # of density and coverage
-BLOCK = 2**22  # distances in memory at a time
+MANIFOLD_K = 3  # nearest neighbours for precision and recall
+DENSITY_K = 5  # nearest neighbours for density and coverage
+BLOCK = 2**22  # distances computed at a time
 
 
 def moments(batches, seed=0):
-    """Sums up a stream of features, for the Fréchet distance.
+    """Accumulates the moments of a stream of features, for the Fréchet distance.
 
     Args:
-      batches: iterable of float [b, d]; how the stream is cut into batches does not matter.
+      batches: iterable of float [b, d]. The result does not depend on the batch sizes.
       seed: int; assigns each feature to one of ten splits.
 
     Returns:
@@ -65,7 +68,7 @@ def moments(batches, seed=0):
             sums[j] = sums[j] + x[split == j].T @ x[split == j]
     if not counts.all():
         raise InputError(
-            f"Expected features for {SPLITS} random splits: a hundred are enough."
+            f"Too few features for {SPLITS} random splits. Use 100 or more."
             f" Received: {counts.sum()}"
         )
     return np.stack(sums)
@@ -75,12 +78,12 @@ def frechet_distance(samples, images):
     """Computes |m - m'|^2 + tr(C + C' - 2 (C C')^(1/2)) of means m and unbiased covariances C.
 
     Args:
-      samples: float64 [10, 1 + d, 1 + d]; the moments of the samples' features.
-      images: the same for the images.
+      samples: float64 [10, 1 + d, 1 + d]; moments of the features of the samples.
+      images: float64 [10, 1 + d, 1 + d]; moments of the features of the images.
 
     Returns:
-      (distance, standard error): by the jackknife over ten splits of either set, which is too large
-      where the distance is mostly bias.
+      (distance, standard error). The error is estimated by the jackknife over ten splits of each
+      set. It is too large if the distance is mostly bias.
     """
     a, b = samples.sum(axis=0), images.sum(axis=0)
     distance = _between_normals(a, b)
@@ -90,11 +93,14 @@ def frechet_distance(samples, images):
 
 
 def kernel_distance(samples, images, seed=0):
-    """Estimates without bias the squared maximum mean discrepancy of k(x, y) = (x . y / d + 1)^3.
+    """Computes an unbiased estimate of the squared MMD with the kernel (x . y / d + 1)^3.
 
-    It is the mean over 100 pairs of subsets of 1000. The standard error is that of the U-statistic
-    of all features, sqrt(4 Var a / n + 4 Var b / m) with a(x) = mean k(x, x') - mean k(x, y) and
-    the same for b(y), combined with the error of the random subsets.
+    The estimate is the mean over 100 pairs of subsets of 1000. The standard error combines the
+    error of the random subsets and that of the U-statistic of all features,
+
+        sqrt(4 Var a / n + 4 Var b / m),   a(x) = mean k(x, x') - mean k(x, y),
+
+    with b(y) defined likewise.
 
     Args:
       samples: float [n, d].
@@ -102,10 +108,10 @@ def kernel_distance(samples, images, seed=0):
       seed: int; draws the subsets, without replacement.
 
     Returns:
-      (distance, standard error); the estimate can be negative for equal distributions.
+      (distance, standard error). The distance of equal distributions can be negative.
 
     Raises:
-      InputError: if there are no more than 1000 samples or images.
+      InputError: if there are 1000 or fewer samples or images.
     """
     size = KERNEL_SUBSET_SIZE
     x, y = _checked(samples, images, least=size + 1)
@@ -121,14 +127,14 @@ def kernel_distance(samples, images, seed=0):
 
 
 def classifier_score(logits, seed=0):
-    """Computes exp(E KL(p(y | x) || p(y))), the inception score of another classifier.
+    """Computes exp(E KL(p(y | x) || p(y))), the inception score with another classifier.
 
     Args:
-      logits: float [n, classes] of the samples; log-probabilities are logits too.
+      logits: float [n, classes]; logits or log-probabilities of the samples.
       seed: int; splits the samples.
 
     Returns:
-      (mean over ten splits, standard error), from 1 to the number of classes.
+      (mean over ten splits, standard error). The mean is from 1 to the number of classes.
 
     Raises:
       InputError: if there are fewer than two samples per split.
@@ -144,11 +150,12 @@ def classifier_score(logits, seed=0):
 
 
 def precision_recall_density_coverage(samples, images, seed=0):
-    """Compares two sets by balls around features, each up to the k-th nearest of its set.
+    """Compares two sets by balls around features. A radius is the distance to the k-th neighbour.
 
-    With k = 3, precision is the share of samples inside balls of images, and recall that of images
-    inside balls of samples. With k = 5, density is the number of balls of images around a sample
-    over k, on average, and coverage the share of images with samples inside their balls.
+    * precision (k = 3): share of samples inside balls of images.
+    * recall (k = 3): share of images inside balls of samples.
+    * density (k = 5): mean number of balls of images that contain a sample, divided by k.
+    * coverage (k = 5): share of images whose balls contain samples.
 
     Args:
       samples: float [n, d].
@@ -156,12 +163,12 @@ def precision_recall_density_coverage(samples, images, seed=0):
       seed: int; splits both sets into halves.
 
     Returns:
-      dict of name to (value, standard error): half the difference between two halves of both sets,
-      over five halvings. Binomial errors would ignore that the balls vary, and scores of
-      tenths of the sets would differ too much from those of all.
+      dict from name to (value, standard error). The error is half the root mean square difference
+      between two halves of both sets, over five random halvings. Binomial errors would ignore the
+      variation of the balls. Tenths of the sets would differ too much from the complete sets.
 
     Raises:
-      InputError: if a half is too small to have a k-th nearest.
+      InputError: if a half has too few features for k neighbours.
     """
     x, y = _checked(samples, images, least=2 * (max(MANIFOLD_K, DENSITY_K) + 1))
     generator, squares = _generator(seed), dict.fromkeys(values := _balls(x, y), 0.0)
@@ -176,21 +183,22 @@ def precision_recall_density_coverage(samples, images, seed=0):
 
 
 def diversity(samples, images):
-    """Divides the mean distance of two samples by that of two images.
+    """Computes the mean distance between samples divided by that between images.
 
     Args:
       samples: float [n, d].
       images: float [m, d].
 
     Returns:
-      (ratio, standard error): 1 where samples are as far apart as images, 0 where all are equal.
+      (ratio, standard error). The ratio is 1 if samples are as diverse as images, and 0 if all
+      samples are equal.
 
     Raises:
-      InputError: if there are fewer than two samples or images, or all images are alike.
+      InputError: if there are fewer than two samples or images, or all images are equal.
     """
     x, y = _checked(samples, images, least=2)
     if (y == y[0]).all():
-        raise InputError("Expected different images. Received: images that all have equal features")
+        raise InputError("The images must differ. Received: images with equal features")
     (mean_x, error_x), (mean_y, error_y) = _mean_pairwise_distance(x), _mean_pairwise_distance(y)
     ratio = mean_x / mean_y
     return ratio, math.hypot(error_x, ratio * error_y) / mean_y
@@ -202,7 +210,7 @@ def nearest(samples, images, exclude=None):
     Args:
       samples: float [n, d].
       images: float [m, d].
-      exclude: int [n]; for each sample the index of an image to exclude: itself.
+      exclude: int [n]; for each sample the index of an image to exclude, such as itself.
 
     Returns:
       (distance float64 [n], index int64 [n]).
@@ -211,20 +219,20 @@ def nearest(samples, images, exclude=None):
     index = np.empty(len(x), np.int64)
     for rows, block in _squared_distances(x, y, exclude):
         index[rows] = block.argmin(axis=1)
-    return np.linalg.norm(x - y[index], axis=1), index  # exactly 0 for copies
+    return np.linalg.norm(x - y[index], axis=1), index  # the distance of a copy is exactly 0
 
 
 def authenticity(distances, index, images):
-    """Computes the share of samples that are not copies of the images a model was trained on.
+    """Computes the share of samples that are not copies of training images.
 
-    A sample counts as a copy if its nearest image is no nearer to any other image than to it. This
-    holds for many new images too. The same score of held-out images, instead of samples, is the
-    share to expect; a lower share means memorization.
+    A sample counts as a copy if no other image is nearer to its nearest image than the sample. Many
+    new images satisfy this by chance. The expected share is therefore the score of held-out images.
+    A lower share indicates memorization.
 
     Args:
       distances: float [n]; from `nearest(samples, images)`.
       index: int [n]; from the same call.
-      images: float [m, d]; features of the images that the model was trained on.
+      images: float [m, d]; features of the training images.
 
     Returns:
       (share, standard error), for new samples of the same trained model.
@@ -242,7 +250,7 @@ def authenticity(distances, index, images):
 def _between_normals(a, b):
     (mean_a, cov_a), (mean_b, cov_b) = _mean_and_covariance(a), _mean_and_covariance(b)
     values, vectors = np.linalg.eigh(cov_a)
-    root = vectors * np.sqrt(values.clip(0.0)) @ vectors.T  # rounding makes zeros negative
+    root = vectors * np.sqrt(values.clip(0.0)) @ vectors.T  # rounding can make zeros negative
     # C C' and C^(1/2) C' C^(1/2) have the same eigenvalues, and the second is symmetric.
     cross = np.sqrt(np.linalg.eigvalsh(root @ cov_b @ root).clip(0.0)).sum()
     return float(np.sum((mean_a - mean_b) ** 2) + np.trace(cov_a) + np.trace(cov_b) - 2.0 * cross)
@@ -253,12 +261,13 @@ def _mean_and_covariance(sums):
     return mean, (sums[1:, 1:] - n * np.outer(mean, mean)) / (n - 1.0)
 
 
-def _jackknife(value, splits, left_out):
-    rest = 1.0 - splits[:, 0, 0] / splits[:, 0, 0].sum()  # share that is left; splits are unequal
-    left_out = np.array(left_out)
-    pseudo = (value - rest * left_out) / (1.0 - rest)
-    estimate = np.sum(value - rest * left_out)
-    return np.mean((pseudo - estimate) ** 2 * (1.0 - rest) / rest)
+def _jackknife(value, splits, values):
+    """Returns the variance of a value from `values`, each computed without one of the splits."""
+    share = 1.0 - splits[:, 0, 0] / splits[:, 0, 0].sum()  # of features without each split
+    values = np.array(values)
+    pseudo = (value - share * values) / (1.0 - share)
+    estimate = np.sum(value - share * values)
+    return np.mean((pseudo - estimate) ** 2 * (1.0 - share) / share)
 
 
 def _kernel(a, b):
@@ -267,7 +276,7 @@ def _kernel(a, b):
 
 
 def _kernel_differences(x, y):
-    """Returns mean k(x, x') - mean k(x, y) of each x, [n], and the same with y for x, [m]."""
+    """Returns mean k(x, x') - mean k(x, y) for each x, [n], and likewise for each y, [m]."""
     return [_kernel_means(u, u, same=True) - _kernel_means(u, v) for u, v in ((x, y), (y, x))]
 
 
@@ -311,11 +320,11 @@ def _mean_pairwise_distance(x):
     to_others = np.empty(len(x))
     for rows, block in _squared_distances(x, x):
         to_others[rows] = np.sqrt(block).sum(axis=1) / (len(x) - 1)
-    return float(to_others.mean()), 2.0 * _error(to_others)  # of a U-statistic of pairs
+    return float(to_others.mean()), 2.0 * _error(to_others)  # the error of a U-statistic of pairs
 
 
 def _squared_distances(x, y, exclude=None):
-    """Yields a slice of the rows of x and their squared distances to y, infinite to excluded."""
+    """Yields slices of x and squared distances to y, which are infinite for excluded rows."""
     norms, doubled = np.sum(y * y, axis=1), -2.0 * y.T
     step = max(1, BLOCK // len(y))
     for first in range(0, len(x), step):
@@ -334,7 +343,7 @@ def _error(values):
 
 
 def _generator(seed):
-    # Labels may have been drawn by default_rng(seed): splits must not follow them.
+    # Labels may have been drawn with default_rng(seed), so splits use a different generator.
     return np.random.default_rng((seed, SPLITS))
 
 
@@ -343,9 +352,9 @@ def _checked(*features, least=1):
     for x in features:
         if x.ndim != 2 or x.shape[1] != features[0].shape[-1] or len(x) < least:
             raise InputError(
-                f"Expected features of shape (n, d), all of one d, with n of {least} or more."
+                f"Features must have shape (n, d) with equal d and n of {least} or more."
                 f" Received: {', '.join(str(x.shape) for x in features)}"
             )
         if not np.isfinite(x).all():
-            raise InputError(f"Expected finite features. Received: {x[~np.isfinite(x)][0]}")
+            raise InputError(f"Features must be finite. Received: {x[~np.isfinite(x)][0]}")
     return features

@@ -4,8 +4,10 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable
 
+from zoo.display import Table
 from zoo.errors import InputError, UndefinedError, did_you_mean
 from zoo.evaluation import inputs, metrics
+from zoo.evaluation.scores import table
 from zoo.exports import cards
 from zoo.progress import SILENT, Bars, Progress
 
@@ -28,57 +30,62 @@ def evaluate(
     batch_size: int = 200,
     size: int | None = None,
     binarize: bool | None = None,
+    stretch: bool | None = None,
     paired: bool | None = None,
     length: int | None = None,
     bytes: bool | None = None,
     rate: int | None = None,
     progress: Progress | None = None,
+    trust: str | None = None,
     on_score: Callable[[dict], None] = lambda score: None,
 ) -> list[dict]:
     """Computes scores of a model and stores them in its card.
 
         zoo.evaluate("runs/mine", metrics=["likelihood"], limit=1000)
 
-    Each score is stored as soon as it is computed, and replaces one of the same kind. The card
+    Each score is stored as soon as it is computed, and replaces a score of the same kind. The card
     of a pretrained model is not changed.
 
     Args:
       model: name of a pretrained model, path of an export or run, `Run`, or SavedModel.
-      metrics: names of groups in `zoo.evaluation.metrics.GROUPS`, in one str with commas or
-        several. Default: all groups that are defined for the model.
-      data: as of `zoo.load_dataset`. Default: the training data set of the model.
+      metrics: names of groups in `zoo.evaluation.metrics.GROUPS`: an iterable of str, or one str
+        with commas. Default: all groups that are defined for the model.
+      data: as `zoo.load_dataset`. Default: the training data set of the model, or the arrays on
+        which a `Run` was trained in this process.
       split: "train", "validation" or "test".
-      seed: int from 0; for random numbers of the model and for splits of samples.
+      seed: int from 0; seeds the model and the random splits of samples.
       k: int from 1; number of importance samples per example. Default: 128 if the model has
         importance weights, else 1.
       limit: int from 1; number of examples, evenly spaced, used for the likelihood. Default: all.
       samples: int from 100; number of samples. Default: 10,000, or the number of training images
         if it is smaller.
-      features: path of the classifier whose features compare samples with images. Default: the
-        one included for the data set.
-      batch_size: int from 1; changes memory and time only.
-      size: int; resizes the images to size x size. Default: as in training.
-      binarize: bool; makes binary images of grey ones. Default: as in training.
-      paired: bool; as of `zoo.load_dataset`. Default: as in training.
-      length: int; as `paired`.
-      bytes: bool; as `paired`.
-      rate: int; as `paired`.
+      features: path of the classifier for feature-based sample metrics. Default: the bundled
+        classifier for the data set.
+      batch_size: int from 1; affects memory and time only.
+      size: int; as `zoo.load_dataset`. Default: as in training.
+      binarize: bool; as `size`.
+      stretch: bool; as `size`.
+      paired: bool; as `size`.
+      length: int; as `size`.
+      bytes: bool; as `size`.
+      rate: int; as `size`.
       progress: zoo.progress.Progress. Default: bars on a terminal and in a notebook.
+      trust: as of `zoo.load`.
       on_score: function of a score, called as soon as the score is computed.
 
     Returns:
-      list of scores, as of `zoo.evaluation.scores.score`.
+      list of scores, dicts as returned by `zoo.evaluation.scores.score`. A notebook shows a table.
 
     Raises:
-      InputError: if the model, a metric or the data are unknown, do not fit, or a setting does not
-        apply.
-      UndefinedError: if a requested group, or with metrics=None every group, is not defined for
-        the model.
+      InputError: if the model, a metric or the data set is unknown, the data do not fit the model,
+        or a setting does not apply.
+      UndefinedError: if a requested group is not defined for the model, or no group is.
       ArtefactError: if the model is damaged or returns invalid values.
     """
     groups = _select(metrics)
     card_is_published = inputs.is_pretrained(model)
-    model = inputs.load_model(model)
+    data = getattr(model, "data", None) if data is None else data
+    model = inputs.load_model(model, trust)
     settings = {"seed": seed, "k": k, "limit": limit, "samples": samples, "batch_size": batch_size}
     _check_settings(groups, model, {"k": k, "limit": limit, "samples": samples})
     extractor = splits = None
@@ -87,7 +94,7 @@ def evaluate(
 
         extractor = Extractor(features)
     if any("split" in group.arguments for group in groups):
-        source = {"size": size, "binarize": binarize, "paired": paired}
+        source = {"size": size, "binarize": binarize, "stretch": stretch, "paired": paired}
         source |= {"length": length, "bytes": bytes, "rate": rate}
         splits = inputs.load_matching_data(model, data, **source)
         log.info(splits.describe())
@@ -111,7 +118,7 @@ def evaluate(
                 log.info(error)
     if not scores:
         raise UndefinedError(f"No metric is defined for {model.name}.")
-    return scores
+    return Table(scores, table)
 
 
 def compute(
@@ -122,9 +129,9 @@ def compute(
     Args:
       group: zoo.evaluation.metrics.Group.
       model: zoo.exports.saved_model.SavedModel.
-      splits: zoo.datasets.Splits, or None for a group that needs no data.
+      splits: zoo.datasets.Splits, or None for a group that requires no data.
       split: name of the split to score.
-      extractor: zoo.evaluation.features.Extractor. Default: the one included for the data set.
+      extractor: zoo.evaluation.features.Extractor. Default: the bundled one for the data set.
       progress: zoo.progress.Progress.
       **settings: other arguments of the function of the group.
 
@@ -136,12 +143,12 @@ def compute(
     """
     if missing := _missing(group, model):
         raise UndefinedError(
-            f"Metric {group.name!r} is not defined for {model.name}, because it has no"
-            f" {' and no '.join(missing)}. Supported methods: {', '.join(model.card['can'])}."
+            f"Metric {group.name!r} is not defined for {model.name}, because the model has no"
+            f" method {' or '.join(missing)}. Supported methods: {', '.join(model.card['can'])}."
         )
     if model.spec.kind not in group.kinds:
         raise UndefinedError(
-            f"Metric {group.name!r} is not defined for {model.name}, because it compares images."
+            f"Metric {group.name!r} is not defined for {model.name}, because it requires images."
             f" Received: {model.spec}"
         )
     settings["progress"] = progress
@@ -156,7 +163,7 @@ def compute(
 
 
 def _select(names):
-    """Returns the groups of these names, or all groups."""
+    """Returns the groups with these names, or all groups if names is None."""
     if names is None:
         return metrics.GROUPS
     if isinstance(names, str):
@@ -172,14 +179,14 @@ def _select(names):
 
 
 def _check_settings(groups, model, settings):
-    """Raises InputError if a setting that is given changes none of the groups."""
+    """Raises InputError if a setting is given that affects none of the groups."""
     defined = [group for group in groups if not _missing(group, model)]
     for name, value in settings.items():
         if value is not None and not any(name in group.arguments for group in defined):
             users = [repr(group.name) for group in metrics.GROUPS if name in group.arguments]
             raise InputError(
                 f"{name} requires metric {' or '.join(users)}, which is not computed for"
-                f" {model.name}. Remove it. Received: {name}={value}"
+                f" {model.name}. Omit {name}. Received: {name}={value}"
             )
 
 

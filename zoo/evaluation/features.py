@@ -1,12 +1,13 @@
-"""Features of images: the penultimate layer of a small classifier, trained per data set.
+"""Trains and loads small classifiers whose penultimate layer gives features of images.
 
-saved_model.pb, variables/   x -> features, logits; requires TensorFlow only
+saved_model.pb, variables/   the function x -> features, logits, which requires only TensorFlow
 card.json                    metadata, supported data sets, accuracy, sha256 of each file
 
-Training images are shifted by up to two pixels. Half of the grey ones are drawn from
-Bernoulli(grey), so that one classifier serves a data set and its binary forms. Labels are not
-smoothed, because smoothing contracts the features of a class (Müller, Kornblith and Hinton, When
-does label smoothing help?, NeurIPS 2019) and hides differences that recall and coverage measure.
+There is one classifier per data set. Training images are shifted by up to two pixels. Half of the
+grey images are binarized at random, so that one classifier works for a data set and its binary
+versions. Labels are not smoothed, because smoothing contracts the features of a class and hides
+differences that recall and coverage measure (Müller, Kornblith and Hinton, When does label
+smoothing help?, NeurIPS 2019).
 """
 
 import contextlib
@@ -24,38 +25,38 @@ from zoo import random, storage
 from zoo.environment import device, versions
 from zoo.errors import ArtefactError, InputError, TrainingError, UndefinedError
 from zoo.evaluation.scores import score
-from zoo.exports import cards, export, pretrained
+from zoo.exports import cards, export, pretrained, saved_model
 from zoo.progress import Bars
 
 __all__ = ["Extractor", "find", "load", "train"]
 
 KIND = "features"
 FEATURES = 64
-WIDTHS = (32, 64, 96)  # of the blocks; later ones have the last width
-SMALLEST = 4  # pixels of a side, which are not pooled further
-SHIFT = 2  # pixels
+WIDTHS = (32, 64, 96)  # channels of the blocks; later blocks have the last width
+SMALLEST = 4  # sides of this many pixels or fewer are not pooled
+SHIFT = 2  # maximum shift of training images, in pixels
 EPOCHS, BATCH_SIZE, LEARNING_RATE = 10, 128, 2e-3
-SURE = 3.0  # standard errors that an accuracy must be above that of chance
-TEST_SEED = 0  # of the binary draws that the accuracy is measured on
-SERVES = {"mnist": ("mnist", "mnist_binary", "binarized_mnist")}  # data sets of the same images
+SURE = 3.0  # standard errors by which the accuracy must exceed that of the most frequent class
+TEST_SEED = 0  # seed of the binarized test images
+SERVES = {"mnist": ("mnist", "mnist_binary", "binarized_mnist")}  # data sets with the same images
 
-_SHIFTS, _DRAWS = 0, 1  # what a seed is used for
+_SHIFTS, _DRAWS = 0, 1  # streams of random numbers of a seed
 
 log = logging.getLogger("zoo")
 
 
 def train(data, folder, epochs=EPOCHS, seed=0, command=None, progress=None):
-    """Trains a classifier and writes it as a sealed SavedModel.
+    """Trains a classifier and writes it as a SavedModel with checksums.
 
-    Logs the accuracy on the validation images after each epoch, and on the test images at the end.
+    Logs the validation accuracy after each epoch, and the test accuracy at the end.
 
     Args:
-      data: (train, validation, test) as of `zoo.load_dataset`, with labels.
+      data: Splits, as returned by `zoo.load_dataset`, with labels.
       folder: path that must not exist.
-      epochs: int; passes over the training data.
-      seed: int; for the initial weights, the order of the data and all random numbers. It becomes
+      epochs: int; number of epochs.
+      seed: int; seeds the initial weights, the order of the data and all random numbers. It becomes
         the global seed of Keras.
-      command: str, the command line that the user typed, for the card.
+      command: str; the command line, for the card.
       progress: zoo.progress.Progress, whose parts are steps. Default: bars on a terminal and in a
         notebook.
 
@@ -63,10 +64,10 @@ def train(data, folder, epochs=EPOCHS, seed=0, command=None, progress=None):
       Path of the folder.
 
     Raises:
-      InputError: if a split has no labels, there is only one class, or the folder exists or cannot
-        be created.
-      TrainingError: if the loss is not finite, or the accuracy is not above that of the most
-        frequent class; nothing is written.
+      InputError: if a split has no labels, the data have only one class, or the folder exists or
+        cannot be created.
+      TrainingError: if the loss is not finite, or the accuracy does not exceed that of the most
+        frequent class. Nothing is written.
     """
     training, validation, test = data
     if training.num_classes < 2:
@@ -76,7 +77,7 @@ def train(data, folder, epochs=EPOCHS, seed=0, command=None, progress=None):
             f" Received: {training.name} with {received}"
         )
     folder = export.new_folder(folder)
-    # Created here, so that a split without labels is refused before training.
+    # Created here, so that a split without labels raises an error before training.
     validated, tested = (x.batches(BATCH_SIZE, condition=True) for x in (validation, test))
     keras.utils.set_random_seed(seed)
     network = _network(training.shape, training.num_classes)
@@ -90,7 +91,7 @@ def train(data, folder, epochs=EPOCHS, seed=0, command=None, progress=None):
         metrics=["accuracy"],
         jit_compile=False,
     )
-    # `write` adds the time and the scores, after the training.
+    # `write` adds the time and the scores after training.
     record = {
         "schema": cards.SCHEMA,
         "kind": KIND,
@@ -163,14 +164,13 @@ class Extractor:
       folder: path, as of `train` or `find`.
 
     Attributes:
-      name: str, of the folder.
-      card: dict, the contents of card.json.
-      sha256: str in hex; identifies its files: the sum of what the program `sha256sum` prints for
-        them, in the order of their names.
+      name: str; name of the folder.
+      card: dict; contents of card.json.
+      sha256: str in hex; the sha256 of the output of `sha256sum` for its files, sorted by name.
 
     Raises:
-      InputError: if there is none.
-      ArtefactError: if it is damaged, or not a classifier.
+      InputError: if the folder contains no classifier.
+      ArtefactError: if it is damaged or refused, or not a classifier.
     """
 
     def __init__(self, folder):
@@ -181,13 +181,13 @@ class Extractor:
         kind = cards.read_card(folder).get("kind")
         if kind != KIND:
             raise ArtefactError(
-                f"Expected a classifier, of kind {KIND!r}. {advice} Received: {folder} of {kind=}"
+                f"Expected a classifier, with kind {KIND!r}. {advice} Received: {folder} with"
+                f" {kind=}"
             )
         self.name = folder.name
-        self.card = storage.verify(folder, seal=cards.CARD)
+        self._loaded = saved_model.load_graph(folder)
+        self.card = cards.read_card(folder)
         self.sha256 = storage.digest(folder, seal=cards.CARD)
-        with storage.literal_path(folder) as path:
-            self._loaded = tf.saved_model.load(str(path))
 
     def __call__(self, x):
         """Computes the features and the class logits of images.
@@ -215,15 +215,15 @@ class Extractor:
 
 
 def find(split):
-    """Returns the path of the classifier that zoo includes for a data set, or None.
+    """Returns the path of the bundled classifier for a data set, or None.
 
     Args:
-      split: zoo.datasets.Split, of the image shape of the classifier.
+      split: zoo.datasets.Split.
 
     Raises:
       ArtefactError: if a card is damaged.
     """
-    for path in sorted(pretrained.shipped().glob(f"features-*/{cards.CARD}")):
+    for path in sorted(pretrained.bundled_folder().glob(f"features-*/{cards.CARD}")):
         card = cards.read_card(path.parent)
         if split.source["name"] in card["serves"] and split.shape == tuple(card["shape"]):
             return path.parent
@@ -231,7 +231,7 @@ def find(split):
 
 
 def load(split):
-    """Loads the classifier that zoo includes for a data set.
+    """Loads the bundled classifier for a data set.
 
     Args:
       split: zoo.datasets.Split.
@@ -240,27 +240,27 @@ def load(split):
       Extractor.
 
     Raises:
-      UndefinedError: if there is none.
+      UndefinedError: if no classifier is bundled for the data set.
       ArtefactError: if it is damaged.
     """
     if folder := find(split):
         return Extractor(folder)
-    advice = "It has no labels to train one."
+    advice = "Training one requires labels."
     if split.num_classes > 1:
         size = f" --size {split.source['size']}" if split.source.get("size") else ""
         data = shlex.quote(split.source["name"])
-        advice = f"Train one with `zoo features train {data}{size}`, and add its folder:"
+        advice = f"Train one with `zoo features train {data}{size}`, then pass its folder as"
         advice += " --features DIR (features=DIR)."
     raise UndefinedError(
-        f"Metric 'samples' is not defined for {split.name}, because zoo includes no classifier for"
-        f" it. {advice}"
+        f"Metric 'samples' is not defined for {split.name}, because zoo has no bundled classifier"
+        f" for it. {advice}"
     )
 
 
 def _network(shape, num_classes):
-    """Makes the classifier, whose last layer but one gives the features.
+    """Creates the classifier, whose penultimate layer gives the features.
 
-    A block convolves, pools, normalises and rectifies; the last block does not pool.
+    A block is a convolution, a pooling (except in the last block), a normalization and a ReLU.
     """
     poolings = 0
     while min(shape[:2]) >> poolings > SMALLEST:
@@ -284,20 +284,20 @@ def _network(shape, num_classes):
 
 
 def _stream(training, batch_size, seed):
-    """Returns endless training batches with augmentation, which depend on the seed only."""
-    draw = _is_grey(training)
+    """Returns endless training batches with augmentation, which depend only on the seed."""
+    binarize = _is_grey(training)
 
-    def vary(step, batch):
+    def augment(step, batch):
         x, y = batch
-        return _varied(x, seed, step * batch_size, draw), y
+        return _augmented(x, seed, step * batch_size, binarize), y
 
     steps = tf.data.Dataset.counter()
     batches = tf.data.Dataset.zip(steps, training.stream(batch_size, seed, condition=True))
-    return batches.map(vary, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+    return batches.map(augment, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 
 
-def _varied(x, seed, first, draw):
-    """Shifts images by up to two pixels, and draws half of them as binary.
+def _augmented(x, seed, first, binarize):
+    """Shifts images by up to two pixels and binarizes half of them at random.
 
     Uncovered pixels repeat the edge.
 
@@ -305,7 +305,7 @@ def _varied(x, seed, first, draw):
       x: float32 [n, height, width, channels], in [0, 1].
       seed: int.
       first: int64 []; index of the first image.
-      draw: whether the first n // 2 are drawn from Bernoulli(x).
+      binarize: whether the first n // 2 are drawn from Bernoulli(x).
 
     Returns:
       float32 [n, height, width, channels].
@@ -316,10 +316,10 @@ def _varied(x, seed, first, draw):
     rows = tf.clip_by_value(offsets[:, :1] + tf.range(height), 0, height - 1)  # [n, height]
     columns = tf.clip_by_value(offsets[:, 1:] + tf.range(width), 0, width - 1)  # [n, width]
     x = tf.gather(tf.gather(x, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
-    if not draw:
+    if not binarize:
         return x
-    drawn = random.bernoulli((_DRAWS, seed), first, x[: n // 2])
-    return tf.concat([drawn, x[n // 2 :]], axis=0)
+    binary = random.bernoulli((_DRAWS, seed), first, x[: n // 2])
+    return tf.concat([binary, x[n // 2 :]], axis=0)
 
 
 def _is_grey(split):
@@ -337,10 +337,10 @@ def _save(network, folder):
 
 
 def _accuracies(folder, test, batches):
-    """Scores the saved classifier on the test images and, if they are grey, on binary draws.
+    """Scores the saved classifier on test images and, if they are grey, on binarized ones.
 
     Raises:
-      TrainingError: if the accuracy is not above that of the most frequent class.
+      TrainingError: if the accuracy does not exceed that of the most frequent class.
     """
     with storage.literal_path(folder) as path:
         loaded = tf.saved_model.load(str(path))
@@ -348,22 +348,21 @@ def _accuracies(folder, test, batches):
     protocols = [{"images": "as they are"}]
     if _is_grey(test):
         protocols.append({"images": "drawn as binary", "seed": TEST_SEED})
-    right, labels = [[] for _ in protocols], []
+    correct, labels = [[] for _ in protocols], []
     for x, y in batches:
-        presented = [x]
+        versions = [x]
         if _is_grey(test):
-            presented.append(random.bernoulli((_DRAWS, TEST_SEED), len(labels), x))
-        for images, hits in zip(presented, right, strict=True):
+            versions.append(random.bernoulli((_DRAWS, TEST_SEED), len(labels), x))
+        for images, hits in zip(versions, correct, strict=True):
             hits.extend(np.argmax(extract(x=images)["logits"], axis=1) == y.numpy())
         labels.extend(y.numpy())
-    most = np.bincount(labels).max() / len(labels)
-    chance = most + SURE * math.sqrt(most * (1.0 - most) / len(labels))
-    if np.mean(right[0]) <= chance:
+    share = np.bincount(labels).max() / len(labels)
+    chance = share + SURE * math.sqrt(share * (1.0 - share) / len(labels))
+    if np.mean(correct[0]) <= chance:
         raise TrainingError(
-            f"Expected a test accuracy above {chance:.2%}, what the most frequent class gets: the"
-            " labels may not follow from the images, or more epochs may help: --epochs N"
-            " (epochs=N). Nothing is written."
-            f" Received: {np.mean(right[0]):.2%} on {len(labels):,} test images of {test.name}"
+            f"The test accuracy is {np.mean(correct[0]):.2%} on {len(labels):,} images of"
+            f" {test.name}. It must exceed {chance:.2%}, which guessing the most frequent class"
+            " gives. Nothing was written. Check the labels, or add --epochs N (epochs=N)."
         )
     return [
         score(
@@ -374,5 +373,5 @@ def _accuracies(folder, test, batches):
             split=test,
             count=len(labels),
         )
-        for share, protocol in zip(np.mean(right, axis=1), protocols, strict=True)
+        for share, protocol in zip(np.mean(correct, axis=1), protocols, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""Finds the SavedModel and the data that an evaluation is about."""
+"""Finds and loads the SavedModel and the data of an evaluation."""
 
 import os
 from pathlib import Path
@@ -17,43 +17,43 @@ def find_folder(model) -> Path:
       model: name of a pretrained model, path of an export or run, `Run`, or SavedModel.
 
     Raises:
-      InputError: if there is none.
+      InputError: if it does not exist.
       ArtefactError: if the card of a pretrained model is damaged.
     """
     return pretrained.find(model if isinstance(model, str) else getattr(model, "folder", model))
 
 
-def load_model(model):
-    """Returns the SavedModel that a model stands for, as of `find_folder`."""
+def load_model(model, trust=None):
+    """Loads a SavedModel. `model` is as in `find_folder`, and `trust` as in `zoo.load`."""
     if hasattr(model, "card"):
         return model
     folder = find_folder(model)  # before TensorFlow is imported
     from zoo.exports import saved_model
 
-    return saved_model.SavedModel(folder)
+    return saved_model.SavedModel(folder, trust)
 
 
 def is_pretrained(model) -> bool:
-    """Returns whether a model comes from a package: the scores in its card are published."""
+    """Returns whether a model is a pretrained model of a package, whose card is published."""
     if isinstance(model, str | os.PathLike):
         return pretrained.is_name(model)
     return any(find_folder(model) in tags.values() for tags in pretrained.pretrained().values())
 
 
 def load_matching_data(model, data=None, **options):
-    """Loads the training data set of a SavedModel, or another one that fits it.
+    """Loads the training data set of a SavedModel, or another data set that fits it.
 
     Args:
       model: zoo.exports.saved_model.SavedModel.
-      data: as of `zoo.load_dataset`. Default: the data set that the card of the model names.
-      **options: others of `zoo.load_dataset`. Default, or if None: as the card says, or those of
-        the other data.
+      data: as `zoo.load_dataset`. Default: the data set in the card.
+      **options: other arguments of `zoo.load_dataset`. Default, also for None: those in the card,
+        or, with other data, the defaults of `zoo.load_dataset`.
 
     Returns:
       zoo.datasets.Splits.
 
     Raises:
-      InputError: if the data do not fit the model, cannot be loaded, or the card names none.
+      InputError: if the data cannot be loaded or do not fit the model, or the card names no data.
     """
     from zoo import datasets
 
@@ -70,10 +70,10 @@ def load_matching_data(model, data=None, **options):
 
 
 def find_split(splits, name):
-    """Returns the split of a name.
+    """Returns the split with a name.
 
     Raises:
-      InputError: if there is none.
+      InputError: if the name is unknown.
     """
     names = [split.split for split in splits]
     if name not in names:

@@ -1,4 +1,4 @@
-"""The table of metrics, which evaluation, comparison, verification and the documentation read.
+"""Defines the metrics in one table, for evaluation, comparison, verification and documentation.
 
 To add a metric, write a function that computes its scores and add one entry to `GROUPS`.
 """
@@ -10,20 +10,20 @@ from collections.abc import Callable, Mapping
 
 __all__ = ["GROUPS", "Group", "Metric", "find_group", "find_metric"]
 
-QUICK = 1000  # values of log_prob, or samples, that take seconds
+QUICK = 1000  # number of log_prob values or samples that takes only seconds
 
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """One number that is computed for a model.
+    """A number that is computed for a model.
 
     Args:
-      name: "metric" of its scores.
-      unit: unit of its value, printed after it.
+      name: value of "metric" in its scores.
+      unit: unit of the value, printed after it.
       better: "higher" or "lower", the direction in which models are ranked. Empty for a metric
         that depends on the machine, or that a model can improve at the cost of another metric.
-      quantity: what the value measures. A value and its bounds have one quantity. Default: name.
-      headline: whether the tables of pretrained models show it.
+      quantity: the measured quantity. A value and its bounds share one quantity. Default: name.
+      headline: whether it is shown in the tables of pretrained models.
     """
 
     name: str
@@ -35,19 +35,22 @@ class Metric:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Metrics that one function computes.
+    """Metrics that are computed by one function.
 
     Args:
-      name: what selects the group in `zoo.evaluate` and `zoo evaluate --metrics`.
+      name: name of the group in `zoo.evaluate` and `zoo evaluate --metrics`.
       summary: one line for the help.
       needs: methods that the model must have.
-      compute: "module:function". The function takes a SavedModel and, by their names, any of:
-        `split`, the zoo.datasets.Split to score; `train`, the training split of the same data set;
-        `extractor`, a zoo.evaluation.features.Extractor; `seed`, `k`, `limit`, `samples` and
-        `batch_size` of `zoo.evaluate`; `progress`. It returns or yields scores.
-      metrics: what the scores are of.
-      kinds: the kinds of data, as of zoo.Spec, that it is defined for.
-      quick: function of the protocol of a score: whether computing it takes only seconds.
+      compute: "module:function". The function takes a SavedModel and returns or yields scores. It
+        may also have any of these arguments:
+        - `split`: the zoo.datasets.Split to score;
+        - `train`: the training split of the same data set;
+        - `extractor`: a zoo.evaluation.features.Extractor;
+        - `progress`: a zoo.progress.Progress;
+        - `seed`, `k`, `limit`, `samples`, `batch_size`: as in `zoo.evaluate`.
+      metrics: the metrics of its scores.
+      kinds: the kinds of data (see zoo.Spec) for which it is defined.
+      quick: function of the protocol of a score that returns whether computing it takes seconds.
     """
 
     name: str
@@ -89,7 +92,7 @@ GROUPS = (
     ),
     Group(
         name="samples",
-        summary="Distances between samples and images, in the features of a classifier.",
+        summary="Distances between samples and images in the features of a classifier.",
         needs=("sample",),
         compute="zoo.evaluation.samples:score_samples",
         metrics=(
@@ -126,7 +129,7 @@ GROUPS = (
 
 
 def find_metric(name: str) -> Metric:
-    """Returns the metric of a name; an unknown one has no unit and is not ranked."""
+    """Returns the metric with a name. An unknown metric has no unit and is not ranked."""
     metrics = [metric for group in GROUPS for metric in group.metrics]
     return next((metric for metric in metrics if metric.name == name), Metric(name))
 

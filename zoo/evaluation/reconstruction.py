@@ -1,4 +1,4 @@
-"""Scores of reconstructions: PSNR and SSIM.
+"""Computes scores of reconstructions: PSNR and SSIM.
 
 Source: Wang et al., Image quality assessment: from error visibility to
 structural similarity, 2004 (SSIM). Both are computed by TensorFlow.
@@ -13,7 +13,7 @@ from zoo.progress import SILENT
 
 __all__ = ["score_reconstructions"]
 
-SSIM_WINDOW = 11  # pixels per side, from the source; smaller images have no SSIM
+SSIM_WINDOW = 11  # pixels per side, from the source; SSIM is undefined for smaller images
 
 
 def score_reconstructions(model, split, batch_size=200, progress=SILENT):
@@ -21,14 +21,14 @@ def score_reconstructions(model, split, batch_size=200, progress=SILENT):
 
     Args:
       model: zoo.exports.saved_model.SavedModel with reconstruct.
-      split: zoo.datasets.Split of the model's shape and levels.
-      batch_size: int; changes memory and time only.
+      split: zoo.datasets.Split with the spec of the model.
+      batch_size: int; affects memory and time only.
       progress: zoo.progress.Progress, whose parts are images.
 
     Returns:
-      list of scores, means over the images: psnr in decibels, and ssim from -1 to 1. The PSNR of
-      a reconstruction without error is infinite. `exact` is the number of such images, and the
-      score is the mean of the others, or None if there are none.
+      list of scores, means over the images: psnr in decibels, and ssim from -1 to 1. The PSNR of an
+      exact reconstruction is infinite. `exact` is the number of such images. psnr is the mean of
+      the other images, or None if all are exact.
 
     Raises:
       ArtefactError: if a reconstruction is not finite.
@@ -41,15 +41,15 @@ def score_reconstructions(model, split, batch_size=200, progress=SILENT):
         x, condition = batch if conditional else (batch, None)
         y = model.reconstruct(x, condition)
         if not np.isfinite(y).all():
-            raise ArtefactError(f"Expected finite reconstructions of {model.name}.")
+            raise ArtefactError(f"reconstruct of {model.name} returned NaN or infinity.")
         psnr.append(tf.image.psnr(x, y, 1.0))
         if has_ssim:
             ssim.append(tf.image.ssim(x, y, 1.0))
         progress.advance(len(x))
     psnr = np.concatenate(psnr).astype(np.float64)
     finite = psnr[np.isfinite(psnr)]
-    on = ({}, model, split, len(psnr))
-    scores = [mean_score("psnr", finite, *on, exact=len(psnr) - len(finite))]
+    context = ({}, model, split, len(psnr))
+    scores = [mean_score("psnr", finite, *context, exact=len(psnr) - len(finite))]
     if has_ssim:
-        scores.append(mean_score("ssim", np.concatenate(ssim).astype(np.float64), *on))
+        scores.append(mean_score("ssim", np.concatenate(ssim).astype(np.float64), *context))
     return scores

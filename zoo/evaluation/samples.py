@@ -1,9 +1,9 @@
-"""Scores of samples: distances between samples and images in the features of a classifier.
+"""Computes distances between samples and images in the features of a classifier.
 
-Every score has in `real` its value for training images instead of samples (for authenticity: for
-the images of the split). A perfect model has that value. A model has smaller distances or higher
-coverage only by chance; it can improve the other scores at the cost of each other. For data sets
-that are binarized at random every epoch, the training images are one fixed draw.
+In every score, `real` is the value of real images: training images, or for authenticity the images
+of the split. A perfect model has this value. Smaller distances or a higher coverage occur only by
+chance. The other metrics trade off against each other. Training images that are re-binarized every
+epoch are binarized once.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ from zoo.spec import TOLERANCE
 __all__ = ["check_count", "score_samples"]
 
 COUNT = 10_000
-LEAST = 100  # samples and images: errors are estimated from ten random splits of each
+LEAST = 100  # samples and images, because errors are estimated from ten random splits
 
 
 def score_samples(
@@ -29,24 +29,24 @@ def score_samples(
 
     Args:
       model: zoo.exports.saved_model.SavedModel.
-      train: zoo.datasets.Split, the training part of the same data set.
-      split: zoo.datasets.Split of the images to compare with; not the training split.
+      train: zoo.datasets.Split, the training split of the same data set.
+      split: zoo.datasets.Split of the images to compare with, which is not the training split.
       extractor: zoo.evaluation.features.Extractor.
       samples: int; number of samples, at most the number of training images. Default: 10,000, or
         the number of training images if it is smaller.
-      seed: int; for the samples, and for random splits of them.
-      batch_size: int; changes memory and time only.
+      seed: int; seeds the samples and their random splits.
+      batch_size: int; affects memory and time only.
       progress: zoo.progress.Progress, whose parts are samples and images.
 
     Returns:
-      list of scores, as of `zoo.evaluation.distances`: frechet_distance, kernel_distance (with
+      list of scores, defined in `zoo.evaluation.distances`: frechet_distance, kernel_distance (with
       more than 1000 samples and images), classifier_score, precision, recall, density, coverage,
-      diversity, and authenticity (if the model was trained on train).
+      diversity, and authenticity (if the model was trained on `train`).
 
     Raises:
-      UndefinedError: if the split is the training split, or there are too few images.
+      UndefinedError: if the split is the training split, or has too few images.
       InputError: if the number of samples is out of range.
-      ArtefactError: if a sample is not an image of the model's levels.
+      ArtefactError: if a sample is not an image with the levels of the model.
     """
     if split.split == "train":
         raise UndefinedError(
@@ -80,24 +80,26 @@ def score_samples(
     images, _ = read(split.batches(batch_size))
     chosen = np.arange(count) * len(train) // count  # evenly spaced: data may be sorted by class
     conditions = np.concatenate(conditions)[chosen] if conditional else None
-    generated, logits = read(_drawn(model, count, conditions, seed, batch_size))
+    generated, logits = read(_samples(model, count, conditions, seed, batch_size))
     real, real_logits = training[chosen], training_logits[chosen]
 
-    on = {
+    protocol = {
         "extractor_sha256": extractor.sha256,
         "samples": count,
         "seed": seed,
         "train_fingerprint": train.fingerprint,
     }
-    scores = _compared(generated, logits, images, seed)
-    floor = _compared(real, real_logits, images, seed)
+    scores = _compare(generated, logits, images, seed)
+    floor = _compare(real, real_logits, images, seed)
     if train.fingerprint == model.trained_on.get("fingerprint"):
         for values, new in ((scores, generated), (floor, images)):
             nearest = distances.nearest(new, training)
             values["authenticity"] = distances.authenticity(*nearest, training)
     more = {"extractor": extractor.name}
     return [
-        score(metric, *scores[metric], on, model, split, len(images), real=floor[metric], **more)
+        score(
+            metric, *scores[metric], protocol, model, split, len(images), real=floor[metric], **more
+        )
         for metric in scores
     ]
 
@@ -111,7 +113,7 @@ def check_count(count, train):
         )
 
 
-def _drawn(model, count, conditions, seed, batch_size):
+def _samples(model, count, conditions, seed, batch_size):
     """Yields samples, float32 [b, *shape]."""
     for first in range(0, count, batch_size):
         part = conditions if conditions is None else conditions[first : first + batch_size]
@@ -122,14 +124,14 @@ def _drawn(model, count, conditions, seed, batch_size):
 
 def _check_levels(x, model):
     off = float(model.spec.off_grid(x))
-    if not (x.min() >= 0.0 and x.max() <= 1.0 and off < TOLERANCE):  # NaN neither
+    if not (x.min() >= 0.0 and x.max() <= 1.0 and off < TOLERANCE):  # also if NaN
         raise ArtefactError(
-            f"Expected {model.spec} from 0 to 1 of {model.name}. Received: values from"
+            f"sample of {model.name} must return {model.spec} from 0 to 1. Received: values from"
             f" {x.min():g} to {x.max():g}, off by {off:g} levels"
         )
 
 
-def _compared(samples, logits, images, seed):
+def _compare(samples, logits, images, seed):
     """Returns {metric: (value, standard error)} of features [n, d], logits, and features [m, d]."""
     sums = [distances.moments([features], seed) for features in (samples, images)]
     values = {"frechet_distance": distances.frechet_distance(*sums)}

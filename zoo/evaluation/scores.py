@@ -1,4 +1,4 @@
-"""Scores: a number, its error, and the protocol that decides which scores are comparable.
+"""Creates and formats scores. A score has a value, a standard error and a protocol.
 
     {"metric": "log_likelihood", "value": -80.29, "standard_error": 0.20, …,
      "protocol": {"version": 1, "kind": "exact", …, "split": "test", "count": 10000}}
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from zoo.evaluation.metrics import find_metric
 
-__all__ = ["PARTS", "PROTOCOL", "format_score", "mean_score", "score"]
+__all__ = ["PARTS", "PROTOCOL", "format_score", "format_value", "mean_score", "score", "table"]
 
 PROTOCOL = 1
-"""Increases whenever the same model and data would get another score."""
+"""Version of the protocol, which increases whenever the scores of a model would change."""
 
-PARTS = 20  # groups of examples whose means are stored: models are compared by their differences
+PARTS = 20  # groups of examples whose means are stored, for paired comparisons of models
 
 _UNITS = {
     "bits_per_dim": "{:.3f} bits/dim",
@@ -27,18 +27,18 @@ _UNITS = {
 
 
 def score(metric, value, standard_error, protocol, model=None, split=None, count=None, **more):
-    """Returns a score as cards store it.
+    """Returns a score as it is stored in cards.
 
     Args:
-      metric: str, what is measured.
+      metric: str; name of the metric.
       value: float, or None if it is not finite.
       standard_error: float, or None if it is not defined.
-      protocol: JSON-serializable dict of everything except the data that decides the value.
+      protocol: JSON-serializable dict of the settings that determine the value.
       model: zoo.exports.saved_model.SavedModel, or None if the value does not depend on the
         training data.
-      split: zoo.datasets.Split of the examples that are scored or compared with, or None.
+      split: zoo.datasets.Split of the examples that are scored or compared, or None.
       count: int; number of these examples.
-      **more: other numbers, which are not part of the protocol.
+      **more: other entries, which are not part of the protocol.
     """
     protocol = {"version": PROTOCOL, "kind": None, "seed": None, **protocol}
     if model is not None:
@@ -67,10 +67,16 @@ def score(metric, value, standard_error, protocol, model=None, split=None, count
 
 
 def mean_score(metric, values, *args, **more):
-    """Returns the score of the mean of values, [count], one per example in the order of the split.
+    """Returns a score whose value is the mean of values.
 
-    Its `parts` are the means of 20 groups, every 20th example: models are scored on the same ones,
-    so the error of a difference is far smaller than the error of each score. Args as of `score`.
+    Its `parts` are the means of 20 interleaved groups of examples. Because models are scored on the
+    same examples, the error of a difference is far smaller than the error of each score.
+
+    Args:
+      metric: as `score`.
+      values: float [count], one per example in the order of the split.
+      *args: as `score`, from protocol on.
+      **more: as `score`.
     """
     import numpy as np
 
@@ -82,9 +88,9 @@ def mean_score(metric, values, *args, **more):
 
 
 def format_score(score) -> tuple[str, str, str, str]:
-    """Returns the columns (metric, value, value of real images, data) of a score as text."""
+    """Returns a score as text: (metric, value, value of real images, data or device)."""
     metric, protocol = score["metric"], score["protocol"]
-    value = _with_error(score["value"], score["standard_error"])
+    value = format_value(score["value"], score["standard_error"])
     if unit := find_metric(metric).unit:
         value += f" {unit}"
     units = [unit.format(score[key]) for key, unit in _UNITS.items() if score.get(key) is not None]
@@ -93,19 +99,26 @@ def format_score(score) -> tuple[str, str, str, str]:
     for key in ("k", "n"):
         if protocol.get(key, 1) > 1:
             metric += f", {key}={protocol[key]:,}"
-    on = protocol.get("device", "")
+    context = protocol.get("device", "")
     if "split" in protocol:
         examples = score.get("examples", "images")
-        on = f"{protocol['count']:,} {protocol['split']} {examples} of {protocol['dataset']}"
+        context = f"{protocol['count']:,} {protocol['split']} {examples} of {protocol['dataset']}"
     if "samples" in protocol:
-        on = f"{protocol['samples']:,} samples, {on}"
+        context = f"{protocol['samples']:,} samples, {context}"
     if score.get("minus_infinity"):
-        value, on = "-inf nats", f"{on}, -inf for {score['minus_infinity']:,} of them"
-    return metric, value, _with_error(*score["real"]) if "real" in score else "", on
+        value = "-inf nats"
+        context = f"{context}, -inf for {score['minus_infinity']:,} of them"
+    return metric, value, format_value(*score["real"]) if "real" in score else "", context
 
 
-def _with_error(value, error):
-    """Formats a number and its standard error, with the digits that the error leaves."""
+def table(scores) -> list[tuple[str, ...]]:
+    """Returns the header and a row per score as text, without columns that are empty."""
+    columns = zip(("METRIC", "VALUE", "REAL", "ON"), *map(format_score, scores), strict=True)
+    return [*zip(*(column for column in columns if any(column[1:])), strict=True)]
+
+
+def format_value(value, error) -> str:
+    """Formats a number and its standard error, with the digits that are significant."""
     if value is None:
         return "not finite"
     digits = 2 if not error else min(6, max(0, 1 - math.floor(math.log10(error))))

@@ -1,4 +1,4 @@
-"""Scores of speed: the time that a SavedModel takes to sample an image."""
+"""Measures the sampling speed of a SavedModel."""
 
 import tensorflow as tf
 
@@ -19,7 +19,7 @@ def score_speed(model):
       model: zoo.exports.saved_model.SavedModel.
 
     Returns:
-      list of scores, whose errors hold for this machine under its present load.
+      list of scores. Their errors are valid only for this machine and its current load.
     """
 
     def sample(n, seed):
