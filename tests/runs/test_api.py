@@ -1,4 +1,4 @@
-"""`zoo.train` and `zoo.resume` from Python: the same product as the command line."""
+"""`zoo.train` and `zoo.resume` from Python, which are equivalent to the command line."""
 
 import csv
 import json
@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from html import escape
 from pathlib import Path
 
 import keras
@@ -26,7 +27,7 @@ from support.shell import (
 from support.toys import make
 
 import zoo
-from zoo.errors import InputError
+from zoo.errors import InputError, TrainingError
 from zoo.runs.folder import Run, epochs_since_best, new_run
 from zoo.runs.training import TrainingInterrupted
 
@@ -43,7 +44,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(data):
-    """A finished run of one model object on arrays, and the model."""
+    """A finished run of a model object on arrays, and the model."""
     model = make(Noisy, (8, 8, 1))
     return zoo.train(model, binary(data), run=data / "finished", epochs=2, batch_size=64), model
 
@@ -108,6 +109,33 @@ def test_a_run_has_the_best_weights_as_a_keras_model(finished):
     assert run.model is model
 
 
+def test_a_run_is_shown_as_zoo_runs_prints_it_with_its_last_grid(finished):
+    run, _ = finished
+    (shown,) = zoo.list_runs(run.folder.parent)
+    assert shown.folder == run.folder
+    printed = here("runs", run.folder.parent).stdout.splitlines()[1].split()
+    for html in (run._repr_html_(), zoo.list_runs(run.folder.parent)._repr_html_()):
+        assert all(escape(word) in html for word in printed)
+    assert run._repr_html_().count("<img") == 1
+    assert f"{run.metrics[-1]['val_loss']:.4g}" in run.metrics._repr_html_()
+    assert zoo.list_runs(run.folder / "nothing") == []
+
+
+def test_a_run_remembers_the_arrays_that_it_was_trained_on(finished, tmp_path):
+    run, _ = finished
+    assert run.resume_command.startswith(f"zoo.resume({str(run.folder)!r}, data")
+    (score, *_) = scores = zoo.evaluate(run, metrics="likelihood", limit=10)
+    assert score["protocol"]["count"] == 10
+    assert "10 test images of arrays" in scores._repr_html_()
+    checks = zoo.verify(run)
+    assert all(check.agrees for check in checks)
+    assert checks._repr_html_().count(">yes<") == len(checks)
+    copy = Run(shutil.copytree(run.folder, tmp_path / "copy"), run.cls, run.data)
+    assert len(zoo.resume(copy, epochs=3).metrics) == 3
+    with pytest.raises(InputError, match="Pass them again, as data="):
+        zoo.evaluate(run.folder, metrics="likelihood")
+
+
 def test_a_second_training_of_one_model_is_a_new_run_from_its_weights(finished, data, tmp_path):
     run, model = finished
     before = [weight.numpy() for weight in model.trainable_weights]
@@ -120,7 +148,7 @@ def test_a_second_training_of_one_model_is_a_new_run_from_its_weights(finished, 
     )
 
 
-def test_keras_callbacks_see_every_metric_and_can_stop(data, tmp_path):
+def test_keras_callbacks_receive_every_metric_and_can_stop(data, tmp_path):
     run = zoo.train(
         "gan",
         data / "grey.npz",
@@ -186,7 +214,8 @@ class Stop(keras.callbacks.Callback):
 
 def test_an_interrupt_is_a_keyboard_interrupt_and_the_run_resumes(data, tmp_path):
     model = make(Noisy, (8, 8, 1))
-    with pytest.raises(KeyboardInterrupt, match=r"Saved step 3\. Resume with: zoo train") as caught:
+    resume = r"Saved step 3\. Resume with: zoo\.resume\('.*/run', data\)"
+    with pytest.raises(KeyboardInterrupt, match=resume) as caught:
         zoo.train(
             model, binary(data), run=tmp_path / "run", epochs=2, batch_size=64, callbacks=[Stop(3)]
         )
@@ -196,7 +225,7 @@ def test_an_interrupt_is_a_keyboard_interrupt_and_the_run_resumes(data, tmp_path
     assert [line["epoch"] for line in run.metrics] == [1, 2]
 
 
-def test_data_may_move_but_not_change(data, tmp_path):
+def test_data_can_move_but_must_not_change(data, tmp_path):
     shutil.copy(data / "binary.npz", tmp_path / "first.npz")
     with pytest.raises(TrainingInterrupted):
         zoo.train(
@@ -215,7 +244,7 @@ def test_data_may_move_but_not_change(data, tmp_path):
 
 
 def test_options_are_refused_for_a_model_that_has_its_own(data):
-    with pytest.raises(InputError, match="for a model given by its name"):
+    with pytest.raises(InputError, match="require the name of a model"):
         zoo.train(make(Noisy, (8, 8, 1)), binary(data), learning_rate=0.1)
 
 
@@ -268,12 +297,29 @@ def test_a_run_that_skips_damaged_files_resumes_and_is_evaluated(tmp_path):
     assert_refused(here("data", folder), 2, "bad.png", "add --skip-damaged")
 
 
-def test_large_images_without_a_size_are_refused_before_a_model_is_made(tmp_path, monkeypatch):
+def test_large_images_without_a_size_are_refused_early(tmp_path, monkeypatch):
     monkeypatch.setattr("zoo.runs.training._create", None)
     images = np.zeros((10, 1025, 1024), bool)
-    with pytest.raises(InputError, match=r"1025x1024 .* Add --size 64 \(size=64\)"):
+    with pytest.raises(InputError, match=r"1025x1024 .* [Aa]dd size=64"):
         zoo.train(NOISY, images, run=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_weights_that_exceed_the_memory_are_reported_as_such(data, tmp_path):
+    with pytest.raises(TrainingError, match=r"Out of memory for the weights.*OOM.*smaller options"):
+        zoo.train("vae", data / "binary.npz", run=tmp_path / "run", latent_dim=2 * 10**9)
+    assert not (tmp_path / "run").exists()
+
+
+class _Allocate(keras.callbacks.Callback):
+    def on_train_batch_begin(self, batch, logs=None):
+        np.ones(2**50)
+
+
+def test_a_step_that_exceeds_the_memory_is_reported_as_such(data, tmp_path):
+    with pytest.raises(TrainingError, match=r"Out of memory \(Unable to allocate.*smaller batch"):
+        zoo.train(NOISY, data / "binary.npz", run=tmp_path / "run", callbacks=_Allocate())
 
 
 @pytest.mark.parametrize("number", [99, 100])
@@ -290,19 +336,19 @@ def test_only_a_very_short_run_is_advised_to_be_longer(tmp_path, caplog, number)
 
 
 @pytest.mark.parametrize("model", [3, Noisy, keras.Sequential()])
-def test_what_is_no_model_is_refused(data, model):
+def test_an_invalid_model_is_refused(data, model):
     with pytest.raises(InputError, match=r"must be a name or a zoo\.GenerativeModel object"):
         zoo.train(model, binary(data))
 
 
 @pytest.mark.parametrize("model", [None, 3, make(Noisy, (8, 8, 1))])
 @pytest.mark.parametrize("call", [zoo.evaluate, zoo.verify, zoo.load, zoo.restore])
-def test_what_is_no_saved_model_is_refused(call, model):
-    with pytest.raises(InputError, match=r"Expected the name .* or the path of a SavedModel"):
+def test_an_invalid_saved_model_is_refused(call, model):
+    with pytest.raises(InputError, match=r"must be the name .* or the path of a SavedModel"):
         call(model)
 
 
-def test_runs_of_one_second_have_folders_of_their_own(tmp_path):
+def test_runs_that_start_within_a_second_have_different_folders(tmp_path):
     folders = {new_run("zoo-a:vae", "my data/[x]", tmp_path).folder.name for _ in range(3)}
     assert len(folders) == 3
     assert all(name.isprintable() and not set(name) & set("[]/ :") for name in folders)
@@ -330,6 +376,7 @@ def test_the_optimizer_of_a_compiled_model_is_kept_and_resumed(data, tmp_path):
     assert longer.export(tmp_path / "exported").is_dir()
 
 
+@pytest.mark.slow
 def test_several_trainings_do_not_warn_of_retracing(data, tmp_path, caplog):
     for k in range(5):
         zoo.train(
@@ -363,7 +410,7 @@ def test_a_class_of_a_script_is_imported_without_training(tmp_path):
         text=True,
         check=True,
     )
-    assert "call zoo.train below `if __name__ == '__main__':`" in done.stderr
+    assert "Call zoo.train below `if __name__ == '__main__':`" in done.stderr
     before = sorted(tmp_path.rglob("*"))
     result = here("export", "run", "exported", cwd=tmp_path)
     assert_refused(result, 2, "script.py trains a model when it is imported")
@@ -374,7 +421,7 @@ def test_a_class_of_a_script_is_imported_without_training(tmp_path):
     assert (tmp_path / "exported" / "card.json").is_file()
 
 
-def test_a_class_that_was_typed_in_is_reported_and_passed_as_cls(
+def test_a_class_of_an_interactive_session_is_reported_and_passed_as_cls(
     data, tmp_path, caplog, monkeypatch
 ):
     monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)  # as in a shell
@@ -382,14 +429,14 @@ def test_a_class_that_was_typed_in_is_reported_and_passed_as_cls(
     exec("class Typed(Noisy): pass", scope)
     model = make(scope["Typed"], (8, 8, 1))
     run = zoo.train(model, binary(data), run=tmp_path, epochs=1, batch_size=64)
-    assert "Typed was typed in" in caplog.text
+    assert "Typed is defined in an interactive session" in caplog.text
     with pytest.raises(InputError, match="cls=CLASS"):
         zoo.restore(tmp_path)
     again = zoo.restore(tmp_path, cls=scope["Typed"])
     assert np.array_equal(again.sample(4, 0), run.model.sample(4, 0))
 
 
-def test_missing_labels_are_found_before_training(tmp_path):
+def test_missing_labels_are_detected_before_training(tmp_path):
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 2, (60, 8, 8), np.uint8), np.arange(60) % 3
     np.savez(tmp_path / "half.npz", x_train=images[:40], y_train=labels[:40], x_test=images[40:])
@@ -412,7 +459,7 @@ def test_a_run_that_cannot_be_written_is_exported_elsewhere(finished, data, tmp_
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         result = here("export", run, tmp_path / "exported")
         assert result.returncode == 0, result.stderr
-        with pytest.raises(InputError, match="Expected a folder that can be written"):
+        with pytest.raises(InputError, match=r"Cannot (create|write) the folder of the run"):
             zoo.resume(run, binary(data))
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)

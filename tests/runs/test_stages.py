@@ -1,4 +1,4 @@
-"""Models of two stages: an option names a model that is trained already."""
+"""Two-stage models, with an option that names a trained model."""
 
 import json
 import shutil
@@ -53,7 +53,7 @@ def test_the_stage_is_part_of_the_model_and_recorded(place):
     np.testing.assert_array_equal(saved.sample(8, 1), model.sample(8, 1))
 
 
-def test_a_changed_or_missing_stage_is_one_clear_error(place):
+def test_a_changed_or_missing_stage_is_refused(place):
     assert train(place).returncode == 0
     shutil.move(place / "done", place / "away")
     result = here("train", "--resume", "second", "--epochs", 2, cwd=place)
@@ -70,7 +70,7 @@ def test_a_changed_or_missing_stage_is_one_clear_error(place):
     assert "Changed: stages.first.sha256" in result.stderr.splitlines()[-1]
 
 
-def test_a_stage_that_is_no_model_is_refused(tmp_path):
+def test_an_invalid_stage_is_refused(tmp_path):
     write_data(tmp_path)
     result = train(tmp_path, "vea")
     assert result.returncode == 2

@@ -1,1 +1,1 @@
-"""A training run: its folder, checkpoints and the training itself."""
+"""Trains models in run folders with checkpoints."""

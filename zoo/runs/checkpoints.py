@@ -1,4 +1,4 @@
-"""Checkpoints of a run: all that training changes, committed whole or not at all."""
+"""Saves and loads checkpoints of a run atomically. A checkpoint contains all training state."""
 
 import logging
 
@@ -16,14 +16,14 @@ KEEP_NEWEST = 2
 
 
 def commit(run, model, record) -> str:
-    """Saves a checkpoint of the current step, and deletes those that nobody needs any more.
+    """Saves a checkpoint of the current step, and deletes checkpoints that are no longer needed.
 
-    The newest two and the best are kept.
+    The two newest and the best are kept.
 
     Args:
       run: zoo.runs.folder.Run.
       model: GenerativeModel, compiled.
-      record: dict; kept in the manifest, with "step" and "logs".
+      record: dict with "step" and "logs", which is stored in the manifest.
 
     Returns:
       The name of the checkpoint.
@@ -43,16 +43,16 @@ def commit(run, model, record) -> str:
 
 
 def load_newest(run, model) -> dict | None:
-    """Loads the newest valid checkpoint; returns its record, or None if there is none."""
+    """Loads the newest valid checkpoint. Returns its record, or None if no checkpoint is valid."""
     return _load(run, model, run.checkpoints)
 
 
 def load_best(run, model) -> dict:
-    """Loads the best valid checkpoint; returns its record.
+    """Loads the best valid checkpoint. Returns its record.
 
     Args:
       run: zoo.runs.folder.Run.
-      model: GenerativeModel of the run's recipe; compiled here if it is not.
+      model: GenerativeModel of the run's recipe. It is compiled here if necessary.
 
     Raises:
       ArtefactError: if no checkpoint is valid, or it does not fit the model.
@@ -62,7 +62,7 @@ def load_best(run, model) -> dict:
     record = _load(run, model, run.checkpoints_best_first)
     if record is None:
         raise ArtefactError(
-            f"Expected a checkpoint in {run.checkpoints_path}, which contains no valid checkpoint."
+            f"{run.checkpoints_path} contains no valid checkpoint. Train again in a new run."
         )
     return record
 
@@ -73,9 +73,9 @@ def metric_variables(model) -> list:
 
 
 def trackable(model) -> tf.train.Checkpoint:
-    """Names all that training changes: weights, optimizers' slots and the running metrics."""
-    # TensorFlow silently skips Keras's metrics and layers in a list, but not variables. It finds
-    # the optimizers in the model.
+    """Returns an object that saves all training state: weights, optimizers and running metrics."""
+    # TensorFlow silently skips Keras metrics and layers in a list, but not variables. It finds the
+    # optimizers in the model.
     return tf.train.Checkpoint(
         model=model,
         weights=[v.value for v in model.weights],
@@ -85,7 +85,7 @@ def trackable(model) -> tf.train.Checkpoint:
 
 
 def _load(run, model, checkpoints) -> dict | None:
-    """Loads the first valid one of the checkpoints; returns its record, or None."""
+    """Loads the first valid checkpoint. Returns its record, or None."""
     names = [checkpoint.folder.name for checkpoint in checkpoints]
     folder, record = storage.first_good(run.checkpoints_path, names, log.warning)
     if folder is None:

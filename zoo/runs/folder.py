@@ -1,17 +1,18 @@
-"""The folder of a run: its paths, its lock, what run.json and metrics.jsonl record.
+"""Reads, locks and creates the folder of a run.
 
-    run.json          the recipe, which a resume may only extend, and the environment
+    run.json          recipe, environment and command
     metrics.jsonl     one line per epoch
-    samples/          grids of samples, always drawn with the same seed
-    events/           the same for TensorBoard
-    checkpoints/      step-…: the newest two and the best
-    saved_model/      the SavedModel of the best checkpoint
+    samples/          grids of samples with a fixed seed
+    events/           metrics and samples for TensorBoard
+    checkpoints/      step-…: the two newest and the best
+    saved_model/      SavedModel of the best checkpoint
 
-Importing this module, listing runs and reading their records does not import TensorFlow.
+Listing runs and reading their records does not import TensorFlow.
 """
 
 import contextlib
 import dataclasses
+import errno
 import functools
 import json
 import logging
@@ -26,7 +27,8 @@ from pathlib import Path
 import filelock
 
 from zoo import storage
-from zoo.errors import ArtefactError, InputError, check_flags
+from zoo.display import Table, format_value, html_picture, html_table
+from zoo.errors import ArtefactError, InputError, check_flags, for_caller
 from zoo.spec import upgrade
 
 __all__ = ["Checkpoint", "Run", "as_argument", "epochs_since_best", "new_run", "score_of"]
@@ -35,7 +37,7 @@ log = logging.getLogger("zoo")
 
 KEYS = {"recipe", "environment", "command"}
 RECIPE_KEYS = {"model", "options", "data", "epochs", "batch_size", "seed"}
-LOCK_SECONDS = 1  # `Run.is_running` holds the lock for an instant
+LOCK_SECONDS = 1  # to wait for the lock, which `Run.is_running` holds for an instant
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,9 +45,9 @@ class Checkpoint:
     """A committed checkpoint of a run.
 
     Args:
-      folder: its folder.
+      folder: Path of the checkpoint.
       step: the training step at which it was written.
-      logs: the metrics of the epoch that it ends; empty in the middle of an epoch.
+      logs: the metrics of the epoch that ended, or {} in the middle of an epoch.
     """
 
     folder: Path
@@ -54,17 +56,17 @@ class Checkpoint:
 
     @property
     def score(self) -> float:
-        """The validation loss, or else the Fréchet distance of samples; infinite without either."""
+        """The validation loss, else the Fréchet distance of samples, else infinity."""
         return score_of(self.logs)
 
 
 def score_of(logs: dict) -> float:
-    """Returns the number that ranks checkpoints, where lower is better; infinite if absent."""
+    """Returns the score that ranks checkpoints (lower is better), or infinity if there is none."""
     return logs.get("val_loss", logs.get("frechet_distance", math.inf))
 
 
 def epochs_since_best(log: list[dict]) -> int:
-    """Returns the number of epochs after the one with the best score; 0 if none has a score."""
+    """Returns the number of epochs since the best score, or 0 if no epoch has a score."""
     scores = [score_of(line) for line in log]
     best = min(scores, default=math.inf)
     return len(scores) - 1 - scores.index(best) if best < math.inf else 0
@@ -79,19 +81,28 @@ class Run(os.PathLike):
         run.export("exported", half=True)
 
     Args:
-      folder: path of the folder. It is not read or created here.
-      cls: the model's class, where the registry cannot import it, as a class typed into a notebook.
+      folder: path of the folder. The constructor neither reads nor creates it.
+      cls: the class of the model. Required if the registry cannot import it, for example a class
+        that is defined in a notebook.
+      data: zoo.Splits. Required if the data are arrays in memory, which cannot be loaded again.
     """
 
-    def __init__(self, folder: str | os.PathLike, cls: type | None = None):
+    def __init__(self, folder: str | os.PathLike, cls: type | None = None, data=None):
         self.folder = Path(folder)
         self.cls = cls
+        self.data = data
 
     def __fspath__(self) -> str:
         return str(self.folder)
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
+
+    def _repr_html_(self):
+        from zoo.runs.listing import table
+
+        grids = sorted(self.samples.glob("*.png"))
+        return html_table(table([self])) + "".join(map(html_picture, grids[-1:]))
 
     @property
     def record_path(self) -> Path:
@@ -125,15 +136,22 @@ class Run(os.PathLike):
 
     @property
     def resume_command(self) -> str:
-        """The shell command that resumes the run."""
-        return shlex.join(["zoo", "train", "--resume", str(self.folder)])
+        """What resumes the run: a shell command, or the call in Python."""
+        command = shlex.join(["zoo", "train", "--resume", str(self.folder)])
+        arguments = [repr(str(self.folder))]
+        if self.data is not None:
+            arguments.append("data")
+        if self.cls is not None and self.cls.__module__ == "__main__":
+            arguments.append(f"cls={self.cls.__qualname__}")
+        return for_caller(command, f"zoo.resume({', '.join(arguments)})")
 
     @property
     def export_command(self) -> str:
-        """The shell command that exports the run."""
-        return shlex.join(["zoo", "export", str(self.folder)])
+        """What exports the run: a shell command, or the call in Python."""
+        command = shlex.join(["zoo", "export", str(self.folder)])
+        return for_caller(command, f"zoo.{self!r}.export()")
 
-    # What the files record.
+    # Records in the files.
 
     @property
     def record(self) -> dict:
@@ -150,14 +168,17 @@ class Run(os.PathLike):
             names = recipe["data"].get("class_names", ())
             recipe["options"] = upgrade(recipe["options"], names)
             missing = RECIPE_KEYS - {*record["recipe"]} | KEYS - {*record}
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+                raise ArtefactError(f"{path} cannot be read: {error.strerror}.") from None
             raise InputError(
-                f"Expected a run, which is a folder with a run.json. Received: {self.folder}"
+                f"Not a run, because it has no run.json. List runs with: zoo runs. Received:"
+                f" {self.folder}"
             ) from None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ArtefactError(f"{path} is damaged: {error!r}.") from None
         if missing:
-            raise ArtefactError(f"{path} is damaged: it lacks {', '.join(sorted(missing))}.")
+            raise ArtefactError(f"{path} is damaged: missing keys {', '.join(sorted(missing))}.")
         return record
 
     @property
@@ -167,7 +188,9 @@ class Run(os.PathLike):
 
     @property
     def metrics(self) -> list[dict]:
-        """One dict per epoch, with its "epoch", "step" and "seconds"; a torn last line is ignored.
+        """One dict per epoch, with "epoch", "step" and "seconds". A torn last line is ignored.
+
+        A notebook shows them as a table.
 
         Raises:
           ArtefactError: if another line is damaged.
@@ -175,19 +198,31 @@ class Run(os.PathLike):
         path = self.metrics_path
         lines = path.read_text("utf-8").splitlines(keepends=True) if path.exists() else []
         try:
-            return [json.loads(line) for line in lines if line.endswith("\n")]
+            metrics = [json.loads(line) for line in lines if line.endswith("\n")]
         except ValueError as error:
             raise ArtefactError(f"{path} is damaged: {error}.") from None
+        return Table(metrics, _metrics_table)
+
+    def append_metrics(self, line: dict) -> None:
+        """Appends the line of an epoch to metrics.jsonl, and flushes it to the disk.
+
+        Raises:
+          OSError: if it cannot be written; it names the file.
+        """
+        with storage.named(self.metrics_path), self.metrics_path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     @property
     def checkpoints(self) -> list[Checkpoint]:
-        """The committed checkpoints, newest first; their files are not verified."""
+        """The committed checkpoints, newest first. Their files are not verified."""
         names = storage.sealed(self.checkpoints_path)[::-1]
         return [_read_checkpoint(self.checkpoints_path / name) for name in names]
 
     @property
     def checkpoints_best_first(self) -> list[Checkpoint]:
-        """The committed checkpoints by score, equal ones newest first."""
+        """The committed checkpoints, sorted by score and then newest first."""
         return sorted(self.checkpoints, key=lambda checkpoint: checkpoint.score)
 
     @property
@@ -195,7 +230,7 @@ class Run(os.PathLike):
         """The checkpoint with the best score, or the newest if none has a score.
 
         Raises:
-          ArtefactError: if there is none.
+          ArtefactError: if the run has no checkpoint.
         """
         checkpoints = self.checkpoints_best_first
         if not checkpoints:
@@ -203,7 +238,7 @@ class Run(os.PathLike):
         return checkpoints[0]
 
     def find_best(self) -> Checkpoint:
-        """Returns the checkpoint with the best score of those whose files are valid.
+        """Returns the valid checkpoint with the best score.
 
         Raises:
           ArtefactError: if there is none.
@@ -216,12 +251,12 @@ class Run(os.PathLike):
 
     @property
     def is_finished(self) -> bool:
-        """Whether the last epoch is done, or patience ran out, and the SavedModel is written."""
+        """Whether training is complete (or patience ended it) and the SavedModel is written."""
         recipe, log = self.recipe, self.metrics
-        done = bool(log) and log[-1]["epoch"] == recipe["epochs"]
+        is_complete = bool(log) and log[-1]["epoch"] == recipe["epochs"]
         patience = recipe.get("patience")
-        done = done or (patience is not None and epochs_since_best(log) >= patience)
-        return done and (self.saved_model / "card.json").exists()
+        is_complete |= patience is not None and epochs_since_best(log) >= patience
+        return is_complete and (self.saved_model / "card.json").exists()
 
     # The lock.
 
@@ -235,15 +270,15 @@ class Run(os.PathLike):
                 return False
         except filelock.Timeout:
             return True
-        except OSError:  # nobody can work in a folder that cannot be written
+        except OSError:  # the folder cannot be written, so no process can train in it
             return False
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the run for this process alone, and creates its folder.
+        """Returns a scope in which this process holds the lock. Creates the folder if necessary.
 
         Raises:
-          InputError: if another process holds it, or it cannot be written.
+          InputError: if another process holds the lock, or the folder cannot be written.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -251,13 +286,13 @@ class Run(os.PathLike):
             lock.acquire(timeout=LOCK_SECONDS)
         except filelock.Timeout:
             raise InputError(
-                f"{self.folder} is locked by another process. Wait for it or stop it."
+                f"{self.folder} is locked by another process. Wait until it ends, or stop it."
             ) from None
         except OSError as error:
             if error.errno in storage.FULL:
                 raise
             raise InputError(
-                f"Expected a folder that can be written. Received: {self.folder} ({error})"
+                f"Cannot write the folder of the run: {error}. Received: {self.folder}"
             ) from None
         try:
             yield
@@ -270,19 +305,20 @@ class Run(os.PathLike):
     def check_new(self) -> None:
         """Raises InputError if the folder exists and is not empty."""
         if self.folder.is_dir() and any(path.name[0] != "." for path in self.folder.iterdir()):
+            option = f"--resume {shlex.quote(str(self.folder))}"
+            use = for_caller(option, f"zoo.resume({str(self.folder)!r})")
             raise InputError(
-                "Expected a new or empty folder for the run. Use --resume"
-                f" {shlex.quote(str(self.folder))} (zoo.resume) to continue an existing run."
+                f"The folder of a run must be new or empty. To continue an existing run, use {use}."
                 f" Received: {self.folder}"
             )
 
-    # What needs TensorFlow.
+    # Properties and methods that import TensorFlow.
 
     @functools.cached_property
     def model(self):
-        """The model as a live Keras model with the weights of the best checkpoint.
+        """The model with the weights of the best checkpoint, a GenerativeModel.
 
-        It is loaded when it is first read, and stays the same object from then on.
+        It is loaded on first use and cached.
         """
         return self.load_model()
 
@@ -290,7 +326,7 @@ class Run(os.PathLike):
         """Returns a new GenerativeModel with the weights of the best valid checkpoint.
 
         Raises:
-          InputError: if the model's class cannot be imported.
+          InputError: if the class of the model cannot be imported.
           ArtefactError: if no checkpoint is valid, or it does not fit the model.
         """
         from zoo.exports.weights import restore_checkpoint
@@ -301,7 +337,7 @@ class Run(os.PathLike):
         return model
 
     def create_model(self):
-        """Returns the model of the recipe, a GenerativeModel with new weights."""
+        """Creates the model of the recipe, a GenerativeModel with new weights."""
         from zoo.exports.weights import create
 
         recipe = self.recipe
@@ -311,22 +347,22 @@ class Run(os.PathLike):
         """Exports the best checkpoint as a SavedModel.
 
         Args:
-          folder: path that must not exist. Default: saved_model in the run, which is replaced
-            unless it is valid, of the same checkpoint and of the same precision.
+          folder: path that must not exist. Default: saved_model in the run. An existing one is
+            replaced, unless it is a valid export of the same checkpoint and precision.
           half: whether to store the weights as float16.
 
         Returns:
           Path of the SavedModel.
 
         Raises:
-          InputError: if this is not a run, or folder exists or cannot be written.
-          ArtefactError: if no checkpoint is valid, or the export fails its verification.
+          InputError: if this is not a run, or the folder exists or cannot be written.
+          ArtefactError: if no checkpoint is valid, or the export fails verification.
         """
         check_flags(half=half)
-        _ = self.record  # refuses what is not a run before TensorFlow is imported
+        _ = self.record  # raises if this is not a run, before TensorFlow is imported
         from zoo.runs.training import export_run
 
-        # Another folder needs no lock, and this one no write access.
+        # An export to another folder requires no lock and no write access to the run.
         with self.locked() if folder is None else contextlib.nullcontext():
             return export_run(self, self.create_model(), folder, half)
 
@@ -337,9 +373,9 @@ def as_argument(folder: Path) -> str:
 
 
 def new_run(model: str, data: str, parent: str | os.PathLike = "runs") -> Run:
-    """Creates the folder of a new run, as runs/20260101-120000-vae-mnist_binary.
+    """Creates the folder of a new run, for example runs/20260101-120000-vae-mnist_binary.
 
-    Two calls within one second get two folders: the second name ends in -2.
+    If the name exists, because two runs start within a second, the second name ends in -2.
 
     Args:
       model: name of the model.
@@ -347,10 +383,10 @@ def new_run(model: str, data: str, parent: str | os.PathLike = "runs") -> Run:
       parent: path of the folder of runs.
 
     Raises:
-      InputError: if it cannot be written.
+      InputError: if the folder cannot be created.
     """
-    words = f"{model.rpartition(':')[2].lower()}-{data}"
-    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-" + re.sub(r"[^\w.-]+", "-", words)
+    name = f"{model.rpartition(':')[2].lower()}-{data}"
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-" + re.sub(r"[^\w.-]+", "-", name)
     k = 1
     while True:
         folder = Path(parent, stem if k == 1 else f"{stem}-{k}")
@@ -359,16 +395,22 @@ def new_run(model: str, data: str, parent: str | os.PathLike = "runs") -> Run:
             return Run(folder)
         except FileExistsError:
             if not Path(parent).is_dir():
-                raise InputError(f"Expected a folder of runs. Received: {parent}") from None
+                raise InputError(f"Not a folder. Received: {parent}") from None
             k += 1
         except OSError as error:
             raise InputError(
-                f"Expected a folder that can be written. Received: {folder} ({error})"
+                f"Cannot create the folder of the run: {error}. Received: {folder}"
             ) from None
 
 
+def _metrics_table(metrics):
+    """Returns a header and a row per epoch; a quantity that an epoch lacks is "-"."""
+    keys = [*dict.fromkeys(key for line in metrics for key in line)]
+    return [keys, *([format_value(line.get(key)) for key in keys] for line in metrics)]
+
+
 def _read_checkpoint(folder: Path) -> Checkpoint:
-    """Reads a checkpoint's manifest; a damaged one has no score, and is reported when loaded."""
+    """Reads the manifest of a checkpoint. If it is damaged, the checkpoint has no score here."""
     step = int(folder.name.rpartition("-")[2])
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         logs = json.loads((folder / storage.MANIFEST).read_text("utf-8"))["logs"]

@@ -5,7 +5,6 @@ the running metrics) or a pure function of the seed and the step (the noise, the
 """
 
 import itertools
-import json
 import logging
 import math
 import os
@@ -60,8 +59,12 @@ class Loop(keras.callbacks.Callback):
         self._times = []
         examples = None
         if model.condition is not None and model.condition.kind != "label":
-            _, examples = data.validation.take(sampling.SAMPLES, condition=True)
-        self._sample = sampling.sampler(model, examples)
+            _, examples = data.validation.take(render.SAMPLES, condition=True)
+        self._examples = examples
+        self._sample = self._picture = sampling.sampler(model, examples)
+        self._shows_means = sampling.shows_means(model)
+        if self._shows_means:
+            self._picture = sampling.sampler(model, examples, means=True)
         self._monitor = None
         if not model.has_one_objective():
             self._monitor = SampleMonitor(
@@ -221,18 +224,19 @@ class Loop(keras.callbacks.Callback):
     def _write_log(self, epoch, values):
         line = {"epoch": epoch, "step": self.step, "seconds": round(self.seconds, 1), **values}
         self.log.append(line)
-        with self.run.metrics_path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        self.run.append_metrics(line)
         for key, value in values.items():
             self._write_event(key, simple_value=value)
 
     def _draw(self):
         spec = self.model.spec
         path = self.run.samples / f"step-{self.step:08}{render.SUFFIXES[spec.kind]}"
-        samples = self._sample(sampling.SAMPLES, sampling.SAMPLE_SEED)
-        render.save(path, samples, spec, self.model.condition)
+        name, condition = self.run.recipe["model"], self.model.condition
+        n = render.num_in_picture(condition)
+        samples = self._picture(n, sampling.SAMPLE_SEED)
+        conditions = sampling.conditions_in_turn(condition, n, examples=self._examples)
+        about = render.describe(name, self.step, n, 0, means=self._shows_means)
+        render.save(path, samples, spec, condition, conditions, *about)
         content = path.read_bytes()
         if spec.kind == "image":
             picture = tf.compat.v1.Summary.Image(encoded_image_string=content)

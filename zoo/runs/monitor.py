@@ -1,14 +1,13 @@
-"""Measures the samples of a model in training, where no loss ranks its checkpoints.
+"""Computes metrics of samples during training, for models whose loss cannot rank checkpoints.
 
-A few times per run the same noise is turned into samples, which are compared with validation
-images:
+A few times per run, samples from fixed noise are compared with validation images:
 
-* `pixel_diversity`: the mean distance between two samples divided by that between two images, of
-  one class if the model is conditional. Two measurements in a row below FLOOR after one above it
-  are a collapse. Deep generators start far below it, so a run that never rose gets PATIENCE
-  measurements.
-* `frechet_distance`: between the features of the bundled classifier of the data set, if there is
-  one. The checkpoint with the lowest is the best of the run.
+* `pixel_diversity`: the mean distance between two samples divided by that between two images. If
+  the model is conditional, pairs are of one class. A model has collapsed if two consecutive
+  measurements are below FLOOR after one above it. Deep generators start far below FLOOR, so
+  PATIENCE measurements are required if no measurement was above it.
+* `frechet_distance`: the Fréchet distance between features of the bundled classifier for the data
+  set, if it exists. The checkpoint with the lowest distance is the best.
 """
 
 import numpy as np
@@ -20,8 +19,8 @@ __all__ = ["FLOOR", "SampleMonitor"]
 FLOOR = 0.1  # lowest pixel_diversity that is not a collapse
 PATIENCE = 5  # measurements after the first WARMUP_STEPS steps
 WARMUP_STEPS = 500
-COUNT = 5000  # samples, and at most as many images, whose features are compared
-PAIRED = 500  # of them, whose distances in pixels are compared
+COUNT = 5000  # samples, and maximum number of images, for the Fréchet distance
+PAIRED = 500  # samples and images for the pixel diversity
 BATCH_SIZE = 200
 LEAST = 100  # images that a Fréchet distance requires
 SEED = (0, 0)
@@ -31,13 +30,13 @@ class SampleMonitor:
     """Sample metrics of a run whose model does not have one objective.
 
     Args:
-      draw: function (n, seed, first) -> n samples, with labels in turn, as of `sampling.sampler`.
+      draw: function of (n, seed, first) that returns n samples, as returned by `sampling.sampler`.
       training: zoo.datasets.Split.
       validation: zoo.datasets.Split.
-      num_classes: int; number of labels that the model is conditional on.
+      num_classes: int; number of classes if the model is conditional on labels, else 0.
 
     Attributes:
-      real: float or None; the Fréchet distance of training images, which is the target.
+      real: float or None; the Fréchet distance of training images, a lower bound for samples.
     """
 
     def __init__(self, draw, training, validation, num_classes):
@@ -55,7 +54,7 @@ class SampleMonitor:
             self.real = self._distance(training.take(COUNT)[0])
 
     def measure(self):
-        """Returns {"pixel_diversity": float, "frechet_distance": float}, those that are defined."""
+        """Computes the defined metrics of {"pixel_diversity": float, "frechet_distance": float}."""
         parts = [self.draw(BATCH_SIZE, SEED, first) for first in range(0, self.count, BATCH_SIZE)]
         samples = np.concatenate(parts)
         values = self._diversity(_flat(samples[:PAIRED]))
@@ -64,7 +63,11 @@ class SampleMonitor:
         return values
 
     def diagnose(self, log):
-        """Returns the reason if samples have collapsed, or None; log as of `Run.metrics`."""
+        """Returns the reason to stop if samples have collapsed, or None.
+
+        Args:
+          log: list of dict, as `Run.metrics`.
+        """
         key = "pixel_diversity"
         measured = [(line["step"], line[key]) for line in log if key in line]
         rose = any(value >= FLOOR for _, value in measured)
@@ -73,18 +76,18 @@ class SampleMonitor:
         ]
         if len(late) < (2 if rose else PATIENCE) or max(late) >= FLOOR:
             return None
-        has, advice = ("fell below", "smaller") if rose else ("never rose above", "larger")
+        verb, advice = ("fell below", "smaller") if rose else ("never exceeded", "larger")
         return (
-            f"the samples have collapsed: {key}, which is 1 for images, {has} {FLOOR} and is"
-            f" {late[-1]:.3f}. A {advice} learning_rate may help"
+            f"the samples have collapsed: {key}, which is 1 for images, {verb} {FLOOR} and is now"
+            f" {late[-1]:.3f}. Try a {advice} learning_rate"
         )
 
     def _diversity(self, samples):
         ratios = []
         for k in range(self.classes):
-            images, own = self.pixels[self.labels == k], samples[k :: self.classes]
-            if min(len(images), len(own)) > 1 and (images != images[0]).any():
-                ratios.append(distances.diversity(own, images)[0])
+            images, generated = self.pixels[self.labels == k], samples[k :: self.classes]
+            if min(len(images), len(generated)) > 1 and (images != images[0]).any():
+                ratios.append(distances.diversity(generated, images)[0])
         return {"pixel_diversity": float(np.mean(ratios))} if ratios else {}
 
     def _distance(self, images):

@@ -1,4 +1,4 @@
-"""What a training will do: printed before it starts."""
+"""Plans a training run: its size, device and disk space, which are printed before it starts."""
 
 import dataclasses
 import shutil
@@ -10,28 +10,28 @@ from zoo.model import GenerativeModel
 
 __all__ = ["Plan", "format_rows", "plan"]
 
-CHECKPOINTS = 4  # on disk at a time: two newest, the best, and one that is being written
-COPIES = 4  # of the weights in a checkpoint: themselves, their average, two slots of Adam
+CHECKPOINTS = 4  # on disk at a time: the two newest, the best, and one that is being written
+COPIES = 4  # of the weights per checkpoint: raw weights, their average, two slots of Adam
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a training will do.
+    """The plan of a training run.
 
     Args:
       model: name of the model.
       parameters: number of trainable parameters.
-      epochs: passes over the training data.
+      epochs: number of epochs.
       steps: steps per epoch.
       batch_size: examples per step.
       device: name of the device.
       precision: Keras dtype policy.
       jit: whether XLA compiles the step.
       folder: folder of the run.
-      disk_bytes: about how much disk the run takes.
-      free_bytes: how much is free.
-      dry_run: whether one step is done and nothing kept.
-      noun: what one example is called.
+      disk_bytes: approximate size of the run on disk.
+      free_bytes: free disk space.
+      dry_run: whether only one step is run and nothing is saved.
+      noun: the noun for one example.
     """
 
     model: str
@@ -57,22 +57,22 @@ class Plan:
             f"{self.epochs:,} epoch{'s'[: self.epochs > 1]} of {self.steps:,} steps of"
             f" {self.batch_size} {self.noun}s"
         )
-        kept = (
+        location = (
             f"{self.folder}, about {self.disk_bytes >> 20} MB of disk"
-            f" ({self.free_bytes >> 30} GB are free)"
+            f" ({self.free_bytes >> 30} GB free)"
         )
         rows = {
             "model": f"{self.model}, {self.parameters:,} trainable parameters",
-            "train": "one step of everything" if self.dry_run else work,
+            "train": "one step of each stage" if self.dry_run else work,
             "device": self.device,
             "precision": f"{self.precision}, jit {'on' if self.jit else 'off'}",
-            "run": "nothing is kept" if self.dry_run else kept,
+            "run": "nothing is saved" if self.dry_run else location,
         }
         return format_rows(rows)
 
 
 def plan(model: GenerativeModel, data, recipe, folder: Path, dry_run: bool = False) -> Plan:
-    """Plans a training of a compiled model.
+    """Plans the training of a compiled model.
 
     Raises:
       InputError: if the disk is too small for the checkpoints.
@@ -96,13 +96,13 @@ def plan(model: GenerativeModel, data, recipe, folder: Path, dry_run: bool = Fal
     )
     if planned.disk_bytes > planned.free_bytes:
         raise InputError(
-            f"Expected {planned.disk_bytes >> 20} MB of free disk in {existing}."
-            f" Received: {planned.free_bytes >> 20} MB"
+            f"Not enough free disk space in {existing}: the run requires"
+            f" {planned.disk_bytes >> 20} MB. Received: {planned.free_bytes >> 20} MB"
         )
     return planned
 
 
 def format_rows(rows: dict[str, str]) -> str:
-    """Returns one line per item: its name, in a column, and its text."""
+    """Returns one line per item, with the names in a column."""
     width = max(map(len, rows))
     return "\n".join(f"{key:{width}}  {text}" for key, text in rows.items())

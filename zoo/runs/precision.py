@@ -1,4 +1,4 @@
-"""The precision of computing, chosen for the device."""
+"""Chooses the precision of computations for the device."""
 
 from pathlib import Path
 
@@ -16,19 +16,19 @@ def policy_for(precision: str | None, recorded: str | None = None) -> str:
     """Returns the Keras dtype policy for a precision.
 
     Args:
-      precision: "float32", "bfloat16", "auto" (bfloat16 where it is faster), or None, which is the
-        recorded policy of a resumed run, or else "auto".
+      precision: "float32", "bfloat16", "auto" (bfloat16 if it is faster), or None (the recorded
+        policy of a resumed run, else "auto").
       recorded: the policy with which a resumed run was started.
 
     Returns:
-      "float32" or "mixed_bfloat16": weights and losses are float32 in both.
+      "float32" or "mixed_bfloat16". Weights and losses are float32 in both.
 
     Raises:
-      InputError: if the precision is none of these.
+      InputError: if the precision is unknown.
     """
     if precision not in (None, *PRECISIONS):
         raise InputError(
-            f"Choose a precision from {', '.join(PRECISIONS)}. Received: precision={precision!r}"
+            f"precision must be one of {', '.join(PRECISIONS)}. Received: precision={precision!r}"
         )
     if precision is None and recorded is not None:
         return recorded
@@ -42,8 +42,8 @@ def _bfloat16_is_faster() -> bool:
     if gpus:
         details = tf.config.experimental.get_device_details(gpus[0])
         return details.get("compute_capability", (0,)) >= BFLOAT16_CAPABILITY
-    # Without AMX a step takes 1.4 to 1.6 times as long in bfloat16 (benchmarks/training.py).
-    info = Path("/proc/cpuinfo")  # absent on macOS and Windows: float32
+    # Without AMX, bfloat16 takes 1.4 to 1.6 times as long per step (benchmarks/training.py).
+    info = Path("/proc/cpuinfo")  # absent on macOS and Windows, which use float32
     if not info.exists():
         return False
     return "amx_bf16" in info.read_text().partition("flags")[2].partition("\n")[0].split()

@@ -1,4 +1,4 @@
-"""The recipe of a run: all that decides its result, and what a resume may change."""
+"""Creates, checks and compares the recipe of a run: the settings that determine its result."""
 
 import contextlib
 import inspect
@@ -40,21 +40,21 @@ def check_complete(cls, recipe):
     if missing:
         flags = " ".join(f"--{name.replace('_', '-')} …" for name in missing)
         arguments = ", ".join(f"{name}=…" for name in missing)
-        raise InputError(f"{cls.__name__}.recipe is incomplete: add {flags} ({arguments})")
+        raise InputError(f"{cls.__name__}.recipe is incomplete. Add {flags} ({arguments})")
 
 
 def can_be_conditional(cls):
-    """Returns whether the constructor of a model class takes `condition`."""
+    """Returns whether the constructor of a model class accepts `condition`."""
     return "condition" in {option.name for option in options_of(cls)}
 
 
 def must_be_conditional(cls):
-    """Returns whether the constructor of a model class takes `condition` and requires it."""
+    """Returns whether the constructor of a model class requires `condition`."""
     return "condition" in {option.name for option in options_of(cls) if option.required}
 
 
 def complete_recipe(model, data, recipe, dry_run):
-    """Returns the recipe as run.json keeps it."""
+    """Returns the recipe for run.json."""
     training, validation = data.train, data.validation
     return {
         "model": recipe["model"],
@@ -74,7 +74,7 @@ def complete_recipe(model, data, recipe, dry_run):
 
 
 def _stages(model):
-    """Returns {option: {"source": str, "sha256": str}} of the models that options name."""
+    """Returns {option: {"source": str, "sha256": str}} of the options that name a model."""
     from zoo.runs.restore import digest
 
     config = model.get_config()
@@ -83,18 +83,18 @@ def _stages(model):
 
 
 def compile_arguments(model):
-    """Returns the arguments with which a user compiled a model, serialized; {} for the defaults."""
+    """Returns the serialized arguments with which a model was compiled, or {} for the defaults."""
     arguments = model.get_compile_config() if model.compiled else {}
     return {k: v for k, v in arguments.items() if k != "total_steps" and v is not None}
 
 
 def compile_model(model, recipe, total_steps):
-    """Compiles a model as its user did, or by its own defaults."""
+    """Compiles a model with the recorded arguments, or with its defaults."""
     model.compile_from_config({**recipe.get("compile", {}), "total_steps": total_steps})
 
 
 def address_of(cls):
-    """Returns the name by which the registry loads a class, as far as there is one."""
+    """Returns the name with which the registry can load a class, if possible, else its own name."""
     value = f"{cls.__module__}:{cls.__qualname__}"
     for name, entry in registry.models().items():
         if entry.value == value:
@@ -104,52 +104,55 @@ def address_of(cls):
 
 
 def _source_file(cls):
-    """Returns the Path of the file that defines a class, or None if it was typed in."""
+    """Returns the Path of the file that defines a class, or None for an interactive session."""
     with contextlib.suppress(OSError, TypeError):
-        path = Path(inspect.getsourcefile(cls)).absolute()
+        path = Path(inspect.getsourcefile(cls)).resolve()
         return path if path.is_file() else None
     return None
 
 
 def warn_of_main(cls):
-    """Warns that a class of __main__ cannot be imported by the commands, when the run starts."""
+    """Warns if a class is defined in __main__, because the commands cannot import it safely."""
     if cls.__module__ != "__main__":
         return
     file = _source_file(cls)
     if file is None:
         log.warning(
-            "%s was typed in, so only Python that has the class can load the run:"
+            "%s is defined in an interactive session. To load the run later, pass the class:"
             " zoo.restore(run, cls=%s).",
             cls.__name__,
             cls.__name__,
         )
     else:
         log.warning(
-            "%s is defined in %s, which `zoo export` and `zoo train --resume` execute to import"
-            " the class: call zoo.train below `if __name__ == '__main__':`.",
+            "%s is defined in %s, which is executed when the run is exported or resumed, to import"
+            " the class. Call zoo.train below `if __name__ == '__main__':`.",
             cls.__name__,
             file,
         )
 
 
 def extend_record(old_record, new_record):
-    """Refuses a recipe that differs in more than more epochs; reports another environment.
+    """Checks that a resumed run only extends its recipe, and logs changes of the environment.
 
-    Puts into `new_record` the command that started the run, and those that gave it more epochs.
+    Adds to `new_record` the command that started the run, and the commands that added epochs.
+
+    Raises:
+      InputError: as `check_unchanged`.
     """
     old, new = old_record["recipe"], new_record["recipe"]
     check_unchanged(old, new)
     extended = old_record.get("extended_by", [])
     if new["epochs"] > old["epochs"]:
         log.info(
-            "%d -> %d epochs: a learning rate schedule is stretched from here on, so the result is"
-            " not that of one long run.",
+            "%d -> %d epochs: this stretches the learning rate schedule from now on, so the result"
+            " differs from that of one long run.",
             old["epochs"],
             new["epochs"],
         )
         extended = [*extended, new_record["command"]]
     for key, a, b in _differences(old_record["environment"], new_record["environment"]):
-        if a is not None:  # None: not recorded by an older version
+        if a is not None:  # None was not recorded, by an older version
             log.info(
                 "The environment changed: %s %s -> %s. Results may not be bit-equal.", key, a, b
             )
@@ -166,9 +169,9 @@ def _differences(old, new, prefix=""):
 
 
 def check_unchanged(old, new):
-    """Raises InputError if the recipe of a resumed run differs in more than more epochs.
+    """Raises InputError if a resumed run changes its recipe, except for more epochs and patience.
 
-    Data are what their fingerprints say: their path and how they were loaded may change.
+    Data are compared by fingerprint, so their path and options may change.
     """
     epochs = max(old["epochs"], new["epochs"])
     old, new = {**old, "epochs": epochs, "patience": None}, {**new, "patience": None}
@@ -183,5 +186,6 @@ def check_unchanged(old, new):
     ]
     if changed:
         raise InputError(
-            "A resumed run keeps its recipe, except for more epochs. Changed: " + "; ".join(changed)
+            "The recipe of a resumed run must not change, except for more epochs. Changed: "
+            + "; ".join(changed)
         )

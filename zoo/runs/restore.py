@@ -1,4 +1,4 @@
-"""`zoo.restore`: a live Keras model from a name, an exported model or a run."""
+"""Restores Keras models from names, exported models and runs: `zoo.restore`."""
 
 import os
 
@@ -13,27 +13,27 @@ __all__ = ["digest", "restore"]
 
 
 def restore(source: str | os.PathLike, cls: type[GenerativeModel] | None = None) -> GenerativeModel:
-    """Returns a live Keras model with stored weights, for fine-tuning or as a part of another.
+    """Returns a Keras model with stored weights, for fine-tuning or as a stage of another model.
 
         model = zoo.restore("vae")
         model.compile(keras.optimizers.Adam(1e-4))
         model.fit(images, epochs=1)
 
-    Weights that the source does not store keep their initial values. A SavedModel stores those that
-    its methods use: of a GAN, the generator. They are logged by name, as a warning of "zoo".
+    Weights that the source does not store keep their initial values, which is logged as a warning.
+    A SavedModel stores only the weights that its methods use, for example the generator of a GAN.
 
     Args:
-      source: name of a pretrained model, or path of an exported model or of a run; or an object
-        whose `folder` is such a path, as `zoo.load` returns it. A run gives its best checkpoint.
-      cls: the class of the model. Default: the one that the source names. Required for a class that
-        is not in the registry; only a run may name a Python file, which is then imported.
+      source: name of a pretrained model, path of an exported model or run, or an object with such a
+        path as its `folder`, as returned by `zoo.load`. For a run, the best checkpoint is used.
+      cls: the class of the model. Default: the class that the source names. Required for a class
+        that is not in the registry, unless a run names its Python file, which is then imported.
 
     Returns:
-      GenerativeModel, not compiled, in the current dtype policy.
+      GenerativeModel, not compiled, with the current dtype policy.
 
     Raises:
-      InputError: if there is no such source, or its class is unknown.
-      ArtefactError: if a file is damaged, or the weights are not those of the class.
+      InputError: if the source does not exist, or its class is unknown.
+      ArtefactError: if a file is damaged, or the weights do not match the class.
     """
     source = getattr(source, "folder", source)
     if _is_run(source):

@@ -1,9 +1,10 @@
-"""Training: `plan` what will be done, `fit` with `model.fit`, `export` the best checkpoint.
+"""Trains, resumes, exports and scores runs: `zoo.train` and `zoo.resume`.
 
-A run can be interrupted at any step and resumed exactly, also after SIGKILL.
+A run can be interrupted at any step and resumed exactly, even after SIGKILL.
 """
 
 import contextlib
+import errno
 import logging
 import numbers
 import os
@@ -16,10 +17,11 @@ import tensorflow as tf
 
 from zoo import datasets, registry, storage
 from zoo.environment import versions
-from zoo.errors import ArtefactError, InputError, TrainingError, check_flags
+from zoo.errors import ArtefactError, InputError, TrainingError, check_flags, for_caller
 from zoo.evaluation.likelihood import log_likelihood
 from zoo.evaluation.scores import format_score
 from zoo.exports import cards, export, saved_model
+from zoo.exports.inspection import GRAPH
 from zoo.model import GenerativeModel
 from zoo.progress import Bars
 from zoo.runs import checkpoints
@@ -47,13 +49,13 @@ __all__ = ["export_run", "fit", "resume", "train"]
 
 log = logging.getLogger("zoo")
 
-# A run of fewer steps gets advice. After 100 steps of 128 images of MNIST the VAE's validation ELBO
-# is -228 nats, less than that of independent pixels (-206); after the 429 of an epoch it is -132.
+# Runs with fewer steps get advice. On MNIST with batches of 128, the validation ELBO of the VAE is
+# -228 nats after 100 steps, worse than independent pixels (-206), and -132 after 429 steps.
 FEW_STEPS = 100
-# Images of more pixels require a size, which may be large: without one, a dense layer of a model of
-# photographs has gigabytes of weights.
+# Images with more pixels require a size, because a dense layer for photographs may have gigabytes
+# of weights.
 MAX_PIXELS = 2**20
-DRY_RUN_IMAGES = 500  # of the test set, that a dry run scores
+DRY_RUN_IMAGES = 500  # test images that a dry run scores
 
 
 def train(
@@ -64,6 +66,7 @@ def train(
     size: int | None = None,
     binarize: bool | None = None,
     skip_damaged: bool | None = None,
+    stretch: bool | None = None,
     paired: bool | None = None,
     length: int | None = None,
     bytes: bool | None = None,
@@ -89,80 +92,79 @@ def train(
         run = zoo.train(model, x_train, epochs=3)
 
     Args:
-      model: name of a model (`zoo.list_models()`, or "path/to/file.py:Class"), or a model object,
-        whose training continues from its weights, with a new optimizer like that of its `compile`.
-        It may be left out with `config`.
-      data: what `zoo.load_dataset` takes: a name, a path, arrays, or Splits. Default: the data of
-        the model's recipe.
-      config: path of the run.json of another run, whose recipe gives the defaults.
+      model: name of a model (`zoo.list_models()`, or "path/to/file.py:Class"), or a model object.
+        The training of an object continues from its weights, with a new optimizer of the kind that
+        it was compiled with. Optional with `config`.
+      data: a name, path, arrays or Splits, as `zoo.load_dataset`. Default: the recipe of the model.
+      config: path of the run.json of another run, whose recipe replaces the defaults.
       size: int; images are cropped to their central square and resized to size x size.
-      binarize: whether to draw grey images as binary ones.
-      skip_damaged: whether to leave out files of a folder that cannot be read.
-      paired: whether images of the folders a and b are pairs, as of `zoo.load_dataset`.
-      length: int; tokens of a text, or samples of a sound, as of `zoo.load_dataset`.
-      bytes: whether to read texts as bytes instead of characters.
-      rate: int; samples per second that sounds are resampled to.
-      conditional: whether to train with the labels of the data. Not for a model object, which was
-        created for it.
-      epochs: passes over the training data. Default: the model's recipe.
-      batch_size: images per step. Default: the model's recipe.
-      seed: int in [0, 2**31); decides the initial weights of a named model, the noise and the
-        order of the data. Default: 0.
+      binarize: whether to binarize grey images at random, as `zoo.load_dataset`.
+      skip_damaged: whether to skip files of a folder that cannot be read.
+      stretch: whether to stretch 16-bit grey images, as `zoo.load_dataset`.
+      paired: whether images of the folders a and b are pairs, as `zoo.load_dataset`.
+      length: int; tokens per text or samples per sound, as `zoo.load_dataset`.
+      bytes: whether to read text as bytes instead of characters.
+      rate: int; samples per second to which sounds are resampled.
+      conditional: whether to condition the model on the labels of the data. Not for a model object.
+      epochs: number of epochs. Default: the recipe of the model.
+      batch_size: examples per step. Default: the recipe of the model.
+      seed: int in [0, 2**31); seeds the initial weights of a named model, the noise and the order
+        of the data. Default: 0.
       run: path of a new or empty folder. Default: runs/TIME-MODEL-DATA.
-      precision: "float32", "bfloat16", or None to choose the faster on this device. Not for a model
-        object, which was created with one.
-      jit: whether XLA compiles the step. Default: Keras chooses (on a GPU).
-      deterministic: whether results are bit-equal on a GPU too, which is slower.
-      patience: stop after so many epochs without a better val_loss (frechet_distance, if there is
-        no val_loss). Default: never.
-      callbacks: more Keras callbacks. Their logs hold frechet_distance and pixel_diversity, where
-        these are measured. One that sets `model.stop_training` ends the run.
+      precision: "float32", "bfloat16", or None for the faster one on this device. Not for a model
+        object.
+      jit: whether XLA compiles the step. Default: chosen by Keras (only on a GPU).
+      deterministic: whether to make results on a GPU bit-equal, which is slower.
+      patience: stop after this many epochs without a better val_loss (or frechet_distance, if there
+        is no val_loss). Default: never.
+      callbacks: additional Keras callbacks. Their logs contain frechet_distance and pixel_diversity
+        if these are measured. A callback that sets `model.stop_training` ends the run.
       command: the shell command to record in run.json and the card.
-      dry_run: do one step of everything, keep nothing, and return None.
+      dry_run: whether to run one step of each stage, save nothing, and return None.
       **options: hyperparameters of a named model.
 
     Returns:
-      The run. Progress is shown on a terminal and in a notebook; messages go to the logger "zoo".
+      The run. Progress is shown on a terminal and in a notebook. Messages are logged to "zoo".
 
     Raises:
-      InputError: if an argument is invalid, or model, data and run do not fit together.
-      TrainingError: if a logged quantity is not finite, samples collapse, or memory or disk is
+      InputError: if an argument is invalid, or the data do not fit the model.
+      TrainingError: if a logged value is not finite, samples collapse, or the memory or disk is
         full.
-      ArtefactError: if the SavedModel does not give what the model gives.
+      ArtefactError: if the SavedModel fails verification.
       TrainingInterrupted: a KeyboardInterrupt, on SIGINT or SIGTERM, after the step is saved.
     """
     _check_not_importing()
     check_flags(conditional=conditional, jit=jit, deterministic=deterministic, dry_run=dry_run)
     source = {"size": size, "binarize": binarize, "skip_damaged": skip_damaged}
-    source |= {"paired": paired, "length": length, "bytes": bytes, "rate": rate}
+    source |= {"stretch": stretch, "paired": paired, "length": length, "bytes": bytes, "rate": rate}
     saved = read_config(config) if config else {}
-    given = _given(epochs=epochs, batch_size=batch_size, seed=seed, patience=patience)
+    scalars = _checked_ints(epochs=epochs, batch_size=batch_size, seed=seed, patience=patience)
     if isinstance(model, GenerativeModel):
         if options or precision or conditional is not None or saved:
             raise InputError(
-                "options, precision, conditional and config are for a model given by its name."
+                "options, precision, conditional and config require the name of a model. Omit them."
                 f" Received: a {type(model).__name__} object"
             )
         cls, name = type(model), address_of(type(model))
         warn_of_main(cls)
     else:
         if model is None and not saved:
-            raise InputError("Expected a model or a config. Received: neither")
+            raise InputError("model or config is required. Received: model=None, config=None")
         if not isinstance(model, str | None):
             raise InputError(
-                f"A model must be a name or a zoo.GenerativeModel object. Received: model={model!r}"
+                f"model must be a name or a zoo.GenerativeModel object. Received: model={model!r}"
             )
         name = registry.find(model).address if model is not None else saved["model"]
         if saved and saved["model"] != name:
             raise InputError(f"{config} is a run of {saved['model']}. Received: model={model!r}")
         cls = registry.load(name)
-    recipe = {"seed": 0, **cls.recipe, **saved, **given}
+    recipe = {"seed": 0, **cls.recipe, **saved, **scalars}
     if isinstance(model, GenerativeModel):
         recipe["compile"] = compile_arguments(model)
     check_complete(cls, {**recipe, "data": recipe.get("data") if data is None else data})
     if conditional and not can_be_conditional(cls):
         raise InputError(
-            f"{cls.__name__} cannot be conditional: leave out --conditional (conditional=True)."
+            f"{cls.__name__} cannot be conditional. Omit --conditional (conditional=True)."
         )
     if run is not None:
         Run(run).check_new()
@@ -204,37 +206,41 @@ def resume(
 
     Args:
       run: path of the folder of the run, or a Run.
-      data: where the data are now, as for `train`. Default: where they were. They must be equal.
-      epochs: passes in total, at least as many as before. With more, a learning rate schedule is
-        stretched from here on, so the result is not that of one long run.
+      data: new location of the data, as in `train`. Default: as before, and for a Run that was
+        trained on arrays in this process, those arrays. The data must be equal.
+      epochs: total number of epochs, at least as many as before. A larger number stretches the
+        learning rate schedule, so the result differs from that of one long run.
       patience: as in `train`. Default: as before.
       precision: as in `train`. Default: as before.
       jit: as in `train`. Default: as before.
-      deterministic: as in `train`; a run that was started with it keeps it.
-      callbacks: more Keras callbacks; their state is not part of a checkpoint.
-      command: the shell command to record, if there are more epochs.
-      cls: the model's class, if the registry cannot import it.
+      deterministic: as in `train`. Also applies if the run was started with it.
+      callbacks: additional Keras callbacks. Their state is not part of a checkpoint.
+      command: the shell command to record if epochs are added.
+      cls: the class of the model, if the registry cannot import it.
       **changes: other arguments of `train`, which must equal those of the run.
 
     Returns:
       The run.
 
     Raises:
-      InputError: if this is not a run, another process works in it, or the recipe differs.
-      Others as in `train`.
+      InputError: if this is not a run, another process holds its lock, or the recipe differs.
+      TrainingError, ArtefactError, TrainingInterrupted: as in `train`.
     """
-    run = Run(run, cls or getattr(run, "cls", None))
+    run = Run(run, cls or getattr(run, "cls", None), getattr(run, "data", None))
     record = run.record
     saved, environment = record["recipe"], record["environment"]
     conditional = changes.pop("conditional", None)
     source = {option: changes.pop(option, None) for option in datasets.OPTIONS}
     scalars = {k: changes.pop(k) for k in ("batch_size", "seed") if k in changes}
-    recipe = {**saved, **_given(epochs=epochs, patience=patience, **scalars)}
+    recipe = {**saved, **_checked_ints(epochs=epochs, patience=patience, **scalars)}
     check_flags(conditional=conditional, jit=jit, deterministic=deterministic)
-    # What can be refused without the data is refused before they are loaded.
+    # Checks that do not require the data come before the data are loaded.
     check_unchanged(saved, {**recipe, "batch_size": saved["batch_size"]})
     model_class = run.cls or registry.load(saved["model"])
-    splits = _load_data(data, source, saved["data"])
+    recorded = saved["data"]
+    if data is None and run.data is not None:
+        data, recorded = run.data, None  # resized and binarized already
+    splits = _load_data(data, source, recorded)
     from_data = _from_data(splits.train, model_class, conditional)
     options = {**saved["options"], **from_data, **changes}
     policy = policy_for(precision, environment["precision"])
@@ -255,14 +261,14 @@ def resume(
 def _fit_and_export(
     model, data, run, recipe, *, jit, deterministic, callbacks, command, record=None, dry_run=False
 ):
-    """Does what `train` and `resume` share: plan, fit, export, score, report."""
+    """Plans, fits, exports, scores and reports: the common part of `train` and `resume`."""
     check_fit(data.train, type(model).__name__, model.spec, model.condition)
-    if model.condition is not None:  # refused now: it would fail at the end of the training
+    if model.condition is not None:  # raises now instead of after training
         for split in data:
             split.batches(1, condition=True)
     callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else [*callbacks]
     if not all(isinstance(callback, keras.callbacks.Callback) for callback in callbacks):
-        raise InputError(f"Callbacks must be Keras callbacks. Received: callbacks={callbacks!r}")
+        raise InputError(f"callbacks must be Keras callbacks. Received: callbacks={callbacks!r}")
     if deterministic:
         tf.config.experimental.enable_op_determinism()
     recipe = complete_recipe(model, data, recipe, dry_run)
@@ -274,11 +280,13 @@ def _fit_and_export(
     log.info("%s", planned)
     if not dry_run and planned.total_steps < FEW_STEPS:
         log.info(
-            "These are %s steps in all, too few to learn much. Try epochs=%s or a smaller"
+            "%s steps in total are too few to learn much. Try --epochs %s (epochs=%s) or a smaller"
             " batch size.",
             f"{planned.total_steps:,}",
-            f"{-(-FEW_STEPS // steps):,}",
+            -(-FEW_STEPS // steps),
+            -(-FEW_STEPS // steps),
         )
+    run.data = data if datasets.is_in_memory(recipe["data"]["name"]) else None
     description = {
         "recipe": recipe,
         "environment": {
@@ -292,35 +300,36 @@ def _fit_and_export(
     }
     if record is None:
         run.check_new()
-    with run.locked(), _disk_full_as_error(run), deferred_signals() as signals:
+    with _disk_full_as_error(run), run.locked(), deferred_signals() as signals:
         if record is not None:
             extend_record(record, description)
         storage.write_json(run.record_path, description)
         fit(model, data, run, planned, signals, callbacks)
-        log.info("Exporting the %s, and verifying it in a clean process …", describe_best(run))
+        log.info("Exporting and verifying the %s …", describe_best(run))
         exported = export_run(run, model)
         if signals:  # during the export
             raise TrainingInterrupted(signals[0], int(model.step), run)
-    run.model = model  # its weights are those of the best checkpoint now
-    _score_and_report(exported, run, data, dry_run)
+    run.model = model  # now has the weights of the best checkpoint
+    with _disk_full_as_error(run):
+        _score_and_report(exported, run, data, dry_run)
     return None if dry_run else run
 
 
 def fit(model, data, run: Run, planned: Plan, signals, callbacks=()) -> None:
-    """Trains a compiled model by `model.fit` up to the end of the plan.
+    """Trains a compiled model with `model.fit` to the end of the plan.
 
     Args:
       model: GenerativeModel, compiled.
       data: zoo.datasets.Splits.
-      run: Run, locked, with its run.json written.
+      run: Run, locked, whose run.json is written.
       planned: Plan.
-      signals: list, as of `deferred_signals`.
-      callbacks: more Keras callbacks.
+      signals: list, as yielded by `deferred_signals`.
+      callbacks: additional Keras callbacks.
     """
     recipe, steps = run.recipe, planned.steps
     conditional = model.condition is not None
     held_out = data.validation.batches(planned.batch_size, conditional)
-    with Bars() as progress, _without_advice_on_retracing():
+    with Bars() as progress, _retracing_warnings_disabled():
         loop = Loop(
             model,
             data,
@@ -335,14 +344,14 @@ def fit(model, data, run: Run, planned: Plan, signals, callbacks=()) -> None:
         loop.explain()
         model.stop_training = False
         while (step := int(model.step)) < loop.total and not model.stop_training:
-            # An interrupted epoch is completed first: `fit` cannot start in the middle of one.
-            epoch, done = divmod(step, steps)
+            # `fit` cannot start within an epoch, so an interrupted epoch is completed first.
+            epoch, completed = divmod(step, steps)
             model.fit(
                 data.train.stream(planned.batch_size, recipe["seed"], step, conditional),
                 validation_data=held_out.take(1) if planned.dry_run else held_out,
                 initial_epoch=epoch,
-                epochs=epoch + 1 if done else planned.epochs,
-                steps_per_epoch=steps - done,
+                epochs=epoch + 1 if completed else planned.epochs,
+                steps_per_epoch=steps - completed,
                 callbacks=[loop, *callbacks],
                 shuffle=False,
                 verbose=0,
@@ -350,8 +359,8 @@ def fit(model, data, run: Run, planned: Plan, signals, callbacks=()) -> None:
 
 
 @contextlib.contextmanager
-def _without_advice_on_retracing() -> Iterator[None]:
-    """Drops a warning of TensorFlow, which takes the steps of several models for one step."""
+def _retracing_warnings_disabled() -> Iterator[None]:
+    """Drops TensorFlow's retracing warning, which is wrong if several models are trained."""
 
     def is_other(record):
         return "triggered tf.function retracing" not in record.getMessage()
@@ -369,12 +378,15 @@ def export_run(run: Run, model: GenerativeModel, folder=None, half: bool = False
 
     Args:
       run: Run.
-      model: GenerativeModel of the run's recipe; its weights are replaced.
-      folder: as in `Run.export`, which says what is raised.
-      half: as in `Run.export`.
+      model: GenerativeModel of the run's recipe. Its weights are replaced.
+      folder: as `Run.export`.
+      half: as `Run.export`.
 
     Returns:
       Path of the SavedModel.
+
+    Raises:
+      InputError or ArtefactError: as `Run.export`.
     """
     description = run.record
     record = checkpoints.load_best(run, model)
@@ -385,27 +397,24 @@ def export_run(run: Run, model: GenerativeModel, folder=None, half: bool = False
         "step": record["step"],
         "training_seconds": seconds,
     }
-    existing, fresh = run.saved_model, run.folder / ".tmp-saved_model"
-    replaced = run.folder / ".tmp-replaced"
-    if _holds(existing, record["step"], half):
+    existing, new = run.saved_model, run.folder / ".tmp-saved_model"
+    if not folder:
+        storage.settle(existing)
+    if _is_export_of(existing, record["step"], half):
         if not folder:
             return existing
         card["scores"] = cards.read_card(existing)["scores"]
     with _disk_full_as_error(run):
         if folder:
             return export.export(model, folder, card, half)
-        storage.remove(fresh)
-        storage.remove(replaced)
-        export.export(model, fresh, card, half)
-        if existing.exists():
-            existing.rename(replaced)
-        fresh.rename(existing)
-        storage.remove(replaced)
+        storage.remove(new)
+        export.export(model, new, card, half)
+        storage.supersede(existing, new)
         return existing
 
 
-def _holds(folder, step, half):
-    """Whether a valid SavedModel of these weights exists, whose scores are theirs."""
+def _is_export_of(folder, step, half):
+    """Returns whether a folder is a valid SavedModel of a step with this precision."""
     try:
         card = storage.verify(folder, cards.CARD)
     except ArtefactError:
@@ -413,68 +422,68 @@ def _holds(folder, step, half):
     return card.get("step") == step and (card.get("weights") == "float16") == half
 
 
-def _given(**values):
-    """Returns the numbers that are given, as int, or raises InputError."""
-    given = {name: value for name, value in values.items() if value is not None}
-    for name, value in given.items():
-        least = 0 if name == "seed" else 1
-        if not isinstance(value, numbers.Integral) or not least <= value < 2**31:
+def _checked_ints(**values):
+    """Returns the values that are not None, as int. Raises InputError if one is invalid."""
+    ints = {name: value for name, value in values.items() if value is not None}
+    for name, value in ints.items():
+        minimum = 0 if name == "seed" else 1
+        if not isinstance(value, numbers.Integral) or not minimum <= value < 2**31:
             raise InputError(
-                f"{name} must be an int from {least} to {2**31 - 1:,}. Received: {name}={value!r}"
+                f"{name} must be an int from {minimum} to {2**31 - 1:,}. Received: {name}={value!r}"
             )
-        given[name] = int(value)
-    return given
+        ints[name] = int(value)
+    return ints
 
 
 def _load_data(data, options, recorded=None):
-    """Loads data as `load_dataset` and reports them.
+    """Loads and describes data.
 
     Args:
-      data: as for `load_dataset`, or None for the recorded data.
-      options: dict of the options of `load_dataset`; None is what was recorded.
-      recorded: dict of the arguments of `load_dataset`, as run.json has them, or a name.
+      data: as `load_dataset`, or None for the recorded data.
+      options: dict of the options of `load_dataset`. None means the recorded value.
+      recorded: dict of the arguments of `load_dataset` from run.json, or a name.
 
     Returns:
       zoo.datasets.Splits.
     """
     recorded = recorded if isinstance(recorded, dict) else {"name": recorded}
     source = {key: recorded.get(key) for key in ("name", *options)}
-    given = {"name": data, **options}
-    source |= {key: value for key, value in given.items() if value is not None}
+    arguments = {"name": data, **options}
+    source |= {key: value for key, value in arguments.items() if value is not None}
     splits = datasets.load_dataset(**{k: v for k, v in source.items() if v is not None})
     log.info("%s", splits.describe())
     return splits
 
 
 def _check_size(split):
-    """Refuses images so large that the weights of a model would not fit in memory."""
+    """Raises InputError for images so large that the weights of a model may not fit in memory."""
     if split.spec.kind != "image":
         return
     height, width, _ = split.shape
     if height * width > MAX_PIXELS and split.source["size"] is None:
         raise InputError(
-            f"Images of {height}x{width} pixels are too large to train on. Add --size 64 (size=64)."
-            f" Received: {split.name} without a size"
+            f"Images of {height}x{width} pixels are too large. To resize them, add --size 64"
+            f" (size=64). Received: {split.name} without a size"
         )
 
 
 def _from_data(split, cls, conditional):
-    """Returns the options that come from the data."""
-    must = must_be_conditional(cls)
-    if not conditional and not must:
+    """Returns the options that are set by the data: spec and condition."""
+    is_required = must_be_conditional(cls)
+    if not conditional and not is_required:
         return {"spec": split.spec}
-    if split.condition is None and must:
+    if split.condition is None and is_required:
         raise InputError(
-            f"{cls.__name__} requires data with a condition, such as labels. Use other data."
-            f" Received: {split.name}, which has none"
+            f"{cls.__name__} requires data with conditions, such as labels. Use other data."
+            f" Received: {split.name} without conditions"
         )
     if split.condition is None:
-        raise InputError(f"{split.name} has no labels: leave out --conditional (conditional=True).")
+        raise InputError(f"{split.name} has no labels. Omit --conditional (conditional=True).")
     return {"spec": split.spec, "condition": split.condition}
 
 
 def _create(model, options, seed, policy):
-    """Creates a model of a name or class with weights that the seed decides."""
+    """Creates a model from its name or class, with initial weights from the seed."""
     keras.utils.set_random_seed(seed)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
@@ -482,13 +491,18 @@ def _create(model, options, seed, policy):
         if isinstance(model, type):
             return model.from_config(options)
         return registry.create(model, **options)
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        raise TrainingError(
+            f"Out of memory for the weights of the model ({_reason(error)}). Use smaller options,"
+            " or a smaller --size N (size=N)."
+        ) from None
     finally:
         keras.config.set_dtype_policy(before)
 
 
 @contextlib.contextmanager
 def _folder(run, model, data, dry_run) -> Iterator[Path]:
-    """Yields the folder of a new run: that of `run`, a new one in runs/, or a temporary one."""
+    """Returns a scope that yields the folder of a new run: `run`, one in runs/, or temporary."""
     if dry_run:
         with tempfile.TemporaryDirectory() as scratch:
             yield Path(scratch, "run")
@@ -497,7 +511,7 @@ def _folder(run, model, data, dry_run) -> Iterator[Path]:
 
 
 def _check_not_importing():
-    """Refuses to train in the top level of a file that is imported for its model class."""
+    """Raises InputError if a file trains a model while it is imported for its model class."""
     if registry.importing_files:
         file = registry.importing_files[-1]
         raise InputError(
@@ -508,39 +522,52 @@ def _check_not_importing():
 
 @contextlib.contextmanager
 def _disk_full_as_error(run: Run) -> Iterator[None]:
-    """Turns what a full disk or memory raises into one sentence; committed data are intact."""
+    """Converts errors of a full or failing disk or memory to TrainingError.
+
+    Saved checkpoints are intact.
+    """
     advice = f"Saved checkpoints are intact. Resume with: {run.resume_command}"
     try:
         yield
     except OSError as error:
+        if error.errno == errno.EIO:
+            raise TrainingError(f"The disk failed ({error}). {advice}") from None
         if error.errno not in storage.FULL:
             raise
-        raise TrainingError(f"The disk is full ({error}). Free some space. {advice}") from None
-    except (tf.errors.ResourceExhaustedError, tf.errors.OutOfRangeError) as error:
-        reason = error.message.splitlines()[0].rpartition("}} ")[2].partition(" [Op:")[0]
+        raise TrainingError(f"The disk is full ({error}). Free disk space. {advice}") from None
+    except (MemoryError, tf.errors.ResourceExhaustedError, tf.errors.OutOfRangeError) as error:
+        reason = _reason(error)
         if any(os.strerror(code) in reason for code in storage.FULL):
-            message = f"The disk is full ({reason}). Free some space. {advice}"
+            message = f"The disk is full ({reason}). Free disk space. {advice}"
             raise TrainingError(message) from None
         if isinstance(error, tf.errors.OutOfRangeError):
             raise
         raise TrainingError(
-            f"Out of memory ({reason}). Start again with a smaller batch size."
+            f"Out of memory ({reason}). Train again with a smaller --batch-size N (batch_size=N)."
         ) from None
 
 
+def _reason(error):
+    """Returns the first line of what TensorFlow or NumPy says, without its own marks."""
+    return str(error).partition("\n")[0].rpartition("}} ")[2].partition(" [Op:")[0]
+
+
 def _score_and_report(exported, run: Run, data, dry_run):
-    """Adds the likelihood to the card, and reports score, SavedModel and the next command."""
+    """Adds the likelihood to the card and logs the score, the SavedModel and the next command."""
     card = cards.read_card(exported)
-    score = "not defined without a likelihood; run `zoo evaluate` for sample metrics"
+    evaluate = for_caller("zoo evaluate", "zoo.evaluate")
+    score = f"none, because the model has no likelihood. For sample metrics, run {evaluate}"
     if "log_prob" in card["can"]:
         limit = DRY_RUN_IMAGES if dry_run else None
-        value = log_likelihood(saved_model.load(exported), data.test, limit=limit)
+        value = log_likelihood(
+            saved_model.load(exported, trust=card["files"][GRAPH]), data.test, limit=limit
+        )
         cards.add_score(exported, value)
         metric, number, _, images = format_score(value)
         score = f"{metric} {number} on {images}"
     if dry_run:
         log.info("%s", format_rows({"score": score}))
-        log.info("Dry run succeeded; nothing was saved.")
+        log.info("Dry run succeeded. Nothing was saved.")
         return
     grids = sorted(run.samples.glob("step-*"))
     rows = {
@@ -548,6 +575,9 @@ def _score_and_report(exported, run: Run, data, dry_run):
         "score": score,
         "model": f"{exported} ({card['bytes'] / 1e6:.1f} MB; {card['ms_per_image']} ms per"
         f" {data.test.spec.noun})",
-        "sample": f"zoo sample {as_argument(run.folder)}",
+        "sample": for_caller(
+            f"zoo sample {as_argument(run.folder)}",
+            f"zoo.load({str(run.folder)!r}).sample(16, seed=0)",
+        ),
     }
     log.info("%s", format_rows(rows))
