@@ -1,4 +1,4 @@
-"""A model of sounds from the command line: training, samples, and what is not defined."""
+"""Commands with a model of sounds: training, samples and errors."""
 
 import wave
 
@@ -24,7 +24,7 @@ def read(path):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A folder with sounds, and a finished run of them in ./run; and what training printed."""
+    """A folder with sounds and a finished run in ./run, and the output of training."""
     folder = tmp_path_factory.mktemp("audio")
     rng = np.random.default_rng(0)
     (folder / "sounds").mkdir()
@@ -41,9 +41,9 @@ def trained(tmp_path_factory):
 
 
 def test_training_on_sounds(trained):
-    folder, said = trained
-    assert said.startswith("sounds: 16/2/2 sounds 400x1, 65536 levels, 0.05 s at 8000 Hz")
-    assert "1 epoch of 4 steps of 4 sounds" in said
+    folder, output = trained
+    assert output.startswith("sounds: 16/2/2 sounds 400x1, 65536 levels, 0.05 s at 8000 Hz")
+    assert "1 epoch of 4 steps of 4 sounds" in output
     run = Run(folder / "run")
     assert run.recipe["data"] | {"length": SAMPLES, "rate": RATE} == run.recipe["data"]
     pause = round(0.2 * RATE)
@@ -52,7 +52,7 @@ def test_training_on_sounds(trained):
     assert not sounds[:, SAMPLES:].any()
     with Image.open(run.samples / "step-00000004.spectrogram.png") as image:
         assert min(image.size) > 100
-    assert "run/samples/step-00000004.wav" in said
+    assert "run/samples/step-00000004.wav" in output
 
 
 def test_tensorboard_can_read_the_sounds(trained):
@@ -83,10 +83,10 @@ def test_samples_are_written_as_sound(trained, tmp_path):
     assert_refused(here("sample", "./run", "-o", "x.png", cwd=folder), 2, ".wav, .npz")
 
 
-def test_what_is_defined_for_images_alone_is_refused(trained):
+def test_commands_for_images_refuse_audio(trained):
     folder, _ = trained
     result = here("reconstruct", "./run", cwd=folder)
     assert_refused(result, 2, "reconstruct is not defined for", "a model of sounds, not of images")
     for metric in ("samples", "reconstructions"):
         result = here("evaluate", "./run", "--metrics", metric, cwd=folder)
-        assert_refused(result, 2, f"'{metric}' is not defined for", "compares images", "audio of")
+        assert_refused(result, 2, f"'{metric}' is not defined for", "requires images", "audio of")

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.shell_completion import ShellComplete
 
@@ -15,7 +16,7 @@ HEAVY = ("tensorflow", "keras", "numpy", "tensorflow_probability", "rich", "PIL"
 
 
 def python(*arguments, path=None, **environment):
-    """Runs a fresh Python process; `path` goes before everything on its path."""
+    """Runs a new Python process, with `path` first on its path."""
     environment = {**os.environ, **environment}
     if path:
         environment["PYTHONPATH"] = os.pathsep.join([str(path), *sys.path])
@@ -29,7 +30,7 @@ def zoo(*arguments, code="", **settings):
 
 
 def install(folder, package, module, text):
-    """Puts a distribution with one model on the path as pip would."""
+    """Installs a distribution with one model into a folder."""
     info = folder / f"{package}-1.0.dist-info"
     info.mkdir()
     (info / "entry_points.txt").write_text(f"[zoo.models]\n{module} = {module}:Model\n")
@@ -91,22 +92,39 @@ def test_the_api_is_lazy():
         "assert 'vae' in zoo.list_models()\n"
         f"print([m for m in {HEAVY} if m in sys.modules])\n"
         "print(zoo.__version__)\n"
-        "zoo.nothing",
+        "zoo.missing",
     )
     assert result.stdout.splitlines()[0] == "[]"
     assert result.stdout.splitlines()[1] in zoo("--version").stdout
-    assert "module 'zoo' has no attribute 'nothing'" in result.stderr
+    assert "module 'zoo' has no attribute 'missing'" in result.stderr
 
 
-def test_every_name_of_the_api_is_there():
+def test_every_public_name_can_be_imported():
     result = python("-c", "from zoo import *; print(create, testing)")
     assert result.returncode == 0, result.stderr
 
 
-def test_help_lists_the_verbs_in_their_order():
+def test_help_lists_the_verbs_in_order():
     lines = zoo("--help").stdout.partition("Commands:\n")[2].splitlines()
     assert [line.split()[0] for line in lines] == [*VERBS]
     assert all(len(line.split()) > 2 for line in lines)
+
+
+def help_pages(command, name):
+    """Yields (name, command) of a command and its subcommands."""
+    yield name, command
+    for key in command.list_commands(None) if isinstance(command, click.Group) else ():
+        yield from help_pages(command.get_command(None, key), f"{name} {key}")
+
+
+def test_help_pages_are_complete_and_fit_80_columns():
+    for name, command in help_pages(main, "zoo"):
+        context = click.Context(command, info_name=name, terminal_width=80)
+        page = command.get_help(context)
+        lines = page.splitlines()[1:]  # without the usage line
+        assert [line for line in lines if len(line) > 80 or line.endswith("...")] == [], name
+        options = [p for p in command.get_params(context) if isinstance(p, click.Option)]
+        assert [option.name for option in options if not option.help] == []
 
 
 @pytest.mark.parametrize(
@@ -117,7 +135,7 @@ def test_help_lists_the_verbs_in_their_order():
         (("list", "--jsn"), 2, "zoo list --help"),
         (("info",), 2, "NAME"),
         (("info", "vea"), 2, "Error: Unknown model 'vea'. Did you mean 'vae'?"),
-        (("info", "./none.py:Model"), 2, "Error: No file"),
+        (("info", "./none.py:Model"), 2, "Error: No such file"),
         (("train", "VAE"), 2, "Error: Unknown model 'VAE'. Did you mean 'vae'?"),
         (("sample", "vea"), 2, "Error: Unknown pretrained model 'vea'. Did you mean 'vae'"),
         (("check", "vea"), 2, "Error: Unknown model 'vea'. Did you mean 'vae'?"),
@@ -125,7 +143,7 @@ def test_help_lists_the_verbs_in_their_order():
         (("complete", "vae"), 2, "complete is not defined for vae, because it cannot generate"),
     ],
 )
-def test_wrong_use(arguments, code, message):
+def test_usage_errors(arguments, code, message):
     result = zoo(*arguments)
     assert result.returncode == code
     assert message in result.stderr
@@ -143,22 +161,22 @@ def test_list():
     assert isinstance(vae["pretrained"], list)
 
 
-def test_hostile_plugins_do_not_disturb_the_list(tmp_path):
+def test_list_is_unaffected_by_hostile_plugins(tmp_path):
     install(tmp_path, "zoo_exit", "exits", "ZOO_API = 2\nraise SystemExit(9)")
     install(tmp_path, "zoo_sleep", "sleeps", "ZOO_API = 2\nimport time\ntime.sleep(1000)")
-    install(tmp_path, "zoo_print", "prints", "ZOO_API = 2\nprint('roar')")
+    install(tmp_path, "zoo_print", "prints", "ZOO_API = 2\nprint('noise')")
     install(tmp_path, "zoo_new", "future", "ZOO_API = 99")
     (tmp_path / "corrupt-1.0.dist-info").mkdir()
     (tmp_path / "corrupt-1.0.dist-info" / "entry_points.txt").write_bytes(b"[[\xff\x00\n=\n")
     result = zoo("list", path=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
-    assert "roar" not in result.stdout
+    assert "noise" not in result.stdout
     assert {"exits", "sleeps", "prints", "future", "vae"} <= set(result.stdout.split())
-    assert "Unusable: it was written for zoo API 99" in result.stdout
-    only_own = zoo("list", path=tmp_path, ZOO_PLUGINS="")
-    assert "zoo-" not in only_own.stdout
-    assert only_own.stderr == "Plugins are disabled by ZOO_PLUGINS=.\n"
-    assert "vae" in only_own.stdout
+    assert "Unusable: it uses API 99" in result.stdout
+    built_in = zoo("list", path=tmp_path, ZOO_PLUGINS="")
+    assert "zoo-" not in built_in.stdout
+    assert built_in.stderr == "Plugins are disabled, because ZOO_PLUGINS is empty.\n"
+    assert "vae" in built_in.stdout
 
 
 def test_info(tmp_path):
@@ -172,10 +190,10 @@ def test_info(tmp_path):
         "    def sample(self, num_samples, seed, condition=None, first=0): pass\n",
     )
     result = zoo("info", "prints", "--json", path=tmp_path)
-    found = json.loads(result.stdout)
-    assert result.stderr == ""  # nothing of the plugin was run
-    assert found["can"] == ["sample"]
-    assert [option["name"] for option in found["options"]] == ["depth"]
+    fields = json.loads(result.stdout)
+    assert result.stderr == ""  # the code of the plugin did not run
+    assert fields["can"] == ["sample"]
+    assert [option["name"] for option in fields["options"]] == ["depth"]
 
     install(tmp_path, "zoo_thief", "vae", (tmp_path / "prints.py").read_text())
     for typed, name in (("zoo_thief:vae", "zoo-thief:vae"), ("keras-genzoo:vae", "vae")):
@@ -188,7 +206,7 @@ def test_info(tmp_path):
         assert word in result.stdout
 
 
-def test_a_broken_plugin_ends_with_3(tmp_path):
+def test_a_broken_plugin_gives_exit_code_3(tmp_path):
     install(tmp_path, "zoo_exit", "exits", "ZOO_API = 2\nraise SystemExit(0)")
     result = zoo("info", "exits", path=tmp_path)
     assert result.returncode == 3
@@ -196,7 +214,7 @@ def test_a_broken_plugin_ends_with_3(tmp_path):
     assert result.stderr.count("\n") == 1
 
 
-def test_a_bug_of_ours_is_saved(tmp_path):
+def test_the_traceback_of_a_bug_is_saved(tmp_path):
     code = "from zoo import registry\nregistry.models = lambda: 1 / 0"
     result = zoo("list", code=code, TMPDIR=str(tmp_path))
     assert result.returncode == 1
@@ -206,7 +224,7 @@ def test_a_bug_of_ours_is_saved(tmp_path):
     assert "ZeroDivisionError" in report.read_text()
 
 
-def test_an_interrupt_ends_with_130():
+def test_an_interrupt_gives_exit_code_130():
     code = (
         "from zoo import registry\ndef interrupt(): raise KeyboardInterrupt\n"
         "registry.models = interrupt"
@@ -230,7 +248,7 @@ def test_a_closed_pipe_is_quiet():
     assert result.stderr == b""
 
 
-def test_models_complete_in_the_shell():
+def test_shell_completion_of_model_names():
     def complete(*words):
         *words, incomplete = words
         completion = ShellComplete(main, {}, "zoo", "_ZOO_COMPLETE")
@@ -248,7 +266,7 @@ def test_models_complete_in_the_shell():
     assert result.stdout == "plain,vae\n"
 
 
-def test_known_noise_is_dropped_and_the_rest_is_shown(tmp_path):
+def test_only_start_up_messages_of_tensorflow_are_dropped(tmp_path):
     noise = "I0000 00:00:1.2 3 port.cc:153] oneDNN custom operations are on."
     (tmp_path / "tensorflow.py").write_text(
         f"import os\nos.write(2, b'{noise}\\nGPU 0 has fallen off the bus\\n')"
@@ -260,7 +278,7 @@ def test_known_noise_is_dropped_and_the_rest_is_shown(tmp_path):
 
 
 @pytest.mark.parametrize("program", [(str(ROOT / "cli.py"),), ("-m", "zoo")])
-def test_every_way_to_start_runs_the_same_program(program):
+def test_the_entry_points_are_equivalent(program):
     assert python(*program, "list", "--json").stdout == zoo("list", "--json").stdout
     wrong = python(*program, "lst")
     assert (wrong.returncode, wrong.stderr) == (2, zoo("lst").stderr)
@@ -293,12 +311,12 @@ def shell(command, **settings):
         ("lst 2>&-", 2, ""),
     ],
 )
-def test_output_that_cannot_be_written_ends_nothing(command, code, stderr):
+def test_failed_output_is_reported_without_a_traceback(command, code, stderr):
     result = shell(command)
     assert (result.returncode, result.stderr.strip()) == (code, stderr)
 
 
-def test_a_program_goes_on_after_its_output_was_closed(tmp_path):
+def test_a_command_continues_after_its_output_was_closed(tmp_path):
     program = (
         "from zoo.commands import _console\n_console.protect_streams()\n"
         "[_console.echo('x' * 100000) for _ in range(3)]\nopen('done', 'w').close()"
@@ -312,7 +330,7 @@ def test_a_program_goes_on_after_its_output_was_closed(tmp_path):
     assert (tmp_path / "done").exists()
 
 
-def test_a_closed_stderr_is_no_file_that_is_opened_next(tmp_path):
+def test_a_closed_stderr_does_not_become_the_next_opened_file(tmp_path):
     program = (
         "import os\nfrom zoo.commands import _console\n_console.protect_streams()\n"
         "file = open('file', 'w')\nos.write(2, b'log')\nassert file.fileno() > 2"
@@ -334,7 +352,7 @@ def test_control_characters_in_names_never_reach_the_terminal(tmp_path):
     assert b"?[31mred???" in result.stdout
     assert b"\x1b" not in result.stdout
     result = zoo("info", f"{run}/x.py:M")
-    assert result.stderr.startswith("Error: No file")
+    assert result.stderr.startswith("Error: No such file")
     assert "\x1b" not in result.stderr
 
 
@@ -356,35 +374,37 @@ LONG = "x" * 5000
         ("plugins", "\udcff"),
     ],
 )
-def test_a_path_that_cannot_be_used_is_one_sentence(arguments):
+def test_an_invalid_path_gives_one_line(arguments):
     result = zoo(*arguments)
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     assert result.stderr.splitlines()[-1].startswith("Error: ")
 
 
-def test_a_tilde_in_quotes_is_the_home_folder(tmp_path):
+def test_a_quoted_tilde_is_expanded(tmp_path):
     (tmp_path / "runs").mkdir()
     result = zoo("runs", "~/runs", HOME=str(tmp_path))
     assert result.stderr == f"No runs in {tmp_path / 'runs'}. Start one with: zoo train NAME\n"
 
 
-def test_a_folder_that_was_deleted_is_one_sentence(tmp_path):
-    gone = tmp_path / "gone"
-    gone.mkdir()
+def test_a_deleted_current_folder_gives_one_line(tmp_path):
+    deleted = tmp_path / "deleted"
+    deleted.mkdir()
     result = subprocess.run(
-        f"rmdir {gone}; {shlex.join([sys.executable, str(ROOT / 'cli.py')])} info ./x.py:Model",
+        f"rmdir {deleted}; {shlex.join([sys.executable, str(ROOT / 'cli.py')])} info ./x.py:Model",
         shell=True,
-        cwd=gone,
+        cwd=deleted,
         capture_output=True,
         text=True,
         check=False,
     )
     assert result.returncode == 2
-    assert result.stderr == "Error: The current folder no longer exists. Change to another.\n"
+    assert (
+        result.stderr == "Error: The current folder no longer exists. Change to another folder.\n"
+    )
 
 
-def test_info_needs_no_docstrings_in_memory():
+def test_info_works_with_optimized_bytecode():
     result = python("-OO", str(ROOT / "cli.py"), "info", "vae")
     assert (result.returncode, result.stderr) == (0, "")
-    assert "dimensions of z" in result.stdout
+    assert "latent dimensions" in result.stdout

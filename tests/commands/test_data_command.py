@@ -1,4 +1,4 @@
-"""`zoo data`: what is here, and what is in one dataset."""
+"""`zoo data`: lists data sets and describes one."""
 
 import json
 import subprocess
@@ -26,7 +26,7 @@ def small(tmp_path):
     return str(path)
 
 
-def test_without_a_name_it_lists_what_is_here(tmp_path, monkeypatch):
+def test_without_a_name_it_lists_local_data_sets(tmp_path, monkeypatch):
     (tmp_path / "birds" / "1.0.0").mkdir(parents=True)
     features = {"featuresDict": {"features": {"image": {}}}}
     (tmp_path / "birds" / "1.0.0" / "features.json").write_text(json.dumps(features))
@@ -36,7 +36,7 @@ def test_without_a_name_it_lists_what_is_here(tmp_path, monkeypatch):
     assert [row["name"] for row in json.loads(run("--json").output)] == [*datasets.BUNDLED, "birds"]
 
 
-def test_a_name_is_described(small):
+def test_a_data_set_is_described(small):
     result = run(small)
     assert result.exit_code == 0
     assert result.output.startswith("small: 80/10/10 images 6x8x3, 256 levels, 4 classes")
@@ -45,12 +45,12 @@ def test_a_name_is_described(small):
         assert split.fingerprint in result.output
 
 
-def test_json_holds_the_same(small):
-    found = json.loads(run(small, "--size", "4", "--json").output)
-    assert found["spec"] == {"kind": "image", "shape": [4, 4, 3], "levels": 256}
-    assert found["condition"]["levels"] == 4
+def test_json_contains_the_description(small):
+    fields = json.loads(run(small, "--size", "4", "--json").output)
+    assert fields["spec"] == {"kind": "image", "shape": [4, 4, 3], "levels": 256}
+    assert fields["condition"]["levels"] == 4
     splits = datasets.load_dataset(small, size=4)
-    assert found["splits"] == {
+    assert fields["splits"] == {
         s.split: {"count": len(s), "fingerprint": s.fingerprint} for s in splits
     }
 
@@ -69,41 +69,53 @@ def test_a_grid_of_training_images_is_written(small, tmp_path):
         assert min(image.size) > 100
 
 
-def test_the_grid_goes_into_a_new_folder(small, tmp_path):
-    run(small, "-o", str(tmp_path / "new" / "er" / "grid.png"))
-    assert (tmp_path / "new" / "er" / "grid.png").exists()
+def test_missing_folders_of_the_output_are_created(small, tmp_path):
+    run(small, "-o", str(tmp_path / "new" / "folder" / "grid.png"))
+    assert (tmp_path / "new" / "folder" / "grid.png").exists()
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
-        ("precious.npy", r"Expected FILE\.png for -o\. Received: .*precious\.npy"),
-        ("precious", r"Expected FILE\.png for -o\. Received: .*precious"),
+        ("precious.npy", r"-o must end in \.png\. Received: .*precious\.npy"),
+        ("precious", r"-o must end in \.png\. Received: .*precious"),
         ("precious.npy/grid.png", r"Cannot write .*npy/grid\.png: File exists .* with -o"),
         ("taken.png", r"Cannot write .*taken\.png: Is a directory\. .* with -o"),
     ],
 )
-def test_a_grid_goes_nowhere_else(small, tmp_path, name, said):
+def test_an_invalid_output_is_refused(small, tmp_path, name, message):
     precious = tmp_path / "precious.npy"
     precious.write_bytes(b"mine")
     (tmp_path / "taken.png").mkdir()
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         run(small, "-o", str(tmp_path / name))
     assert precious.read_bytes() == b"mine"
     assert {p.name for p in tmp_path.iterdir()} == {"precious.npy", "taken.png", "small.npz"}
 
 
 @pytest.mark.parametrize("arguments", [["--size", "8"], ["--binarize"], ["-o", "x.png"]])
-def test_options_need_a_name(arguments):
+def test_options_require_a_name(arguments):
     result = run(*arguments)
     assert result.exit_code == 2
-    assert "need a NAME" in result.output
+    assert "require the NAME of a data set" in result.output
 
 
-def test_bad_names_and_sizes(tmp_path):
-    with pytest.raises(InputError, match="There is no such folder or file"):
-        run(str(tmp_path / "nowhere"))
+def test_invalid_names_and_sizes_are_refused(tmp_path):
+    with pytest.raises(InputError, match="No such file or folder"):
+        run(str(tmp_path / "missing"))
     assert run("mnist", "--size", "0").exit_code == 2
+
+
+def test_a_user_without_a_home_has_data_sets(monkeypatch):
+    def unknown(number):
+        raise KeyError(number)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    result = run()
+    assert result.exit_code == 0
+    assert "mnist_binary" in result.output
 
 
 def test_listing_imports_nothing_heavy():
@@ -112,5 +124,7 @@ def test_listing_imports_nothing_heavy():
         "command(standalone_mode=False, args=[]); "
         "print({'tensorflow', 'keras', 'numpy', 'PIL'} & set(sys.modules), file=sys.stderr)"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stderr.strip() == "set()"
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert process.stderr.strip() == "set()"

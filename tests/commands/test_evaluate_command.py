@@ -1,4 +1,4 @@
-"""`zoo evaluate`, as typed: what it scores, what it keeps, and what it refuses."""
+"""`zoo evaluate`: scores, cards and errors."""
 
 import errno
 import json
@@ -18,7 +18,7 @@ from zoo.spec import Spec
 
 
 class Weighted(Pixels):
-    """Pixels seen through importance weights p(x) e, the mean of e being 1 and of log e -0.125.
+    """Pixels with importance weights p(x) e, where E e = 1 and E log e = -0.125.
 
     Args:
       shape: (height, width, channels) of an image.
@@ -36,7 +36,7 @@ class Weighted(Pixels):
 
 
 class Impossible(Pixels):
-    """Pixels under which images whose first pixel is lit have probability 0.
+    """Pixels with probability 0 for images whose first pixel is white.
 
     Args:
       shape: (height, width, channels) of an image.
@@ -53,13 +53,13 @@ class Impossible(Pixels):
 
 @pytest.fixture
 def run(tmp_path):
-    """A copy of a finished run of an exact model, with its data beside it."""
+    """A copy of a finished run of an exact model, and its data."""
     return copy_of_finished(tmp_path)
 
 
 @pytest.fixture
 def export(tmp_path, no_clean_process):
-    """A function that exports a model to ./exported, as trained on one of `write_data`."""
+    """Returns a function that exports a model to ./exported, with data of `write_data`."""
     write_data(tmp_path)
 
     def export(model, data="binary"):
@@ -78,14 +78,14 @@ def protocols(folder):
     return [score["protocol"] for score in scores(folder)]
 
 
-def test_a_run_gets_the_score_that_training_ended_with(run):
+def test_evaluate_reproduces_the_score_of_training(run):
     before = scores(run / "saved_model")
-    asked = ["--metrics", "likelihood", "-o", "new/scores.json"]
-    result = here("evaluate", "./done", *asked, cwd=run.parent)
+    arguments = ["--metrics", "likelihood", "-o", "new/scores.json"]
+    result = here("evaluate", "./done", *arguments, cwd=run.parent)
     assert (result.returncode, result.stderr) == (0, "")
-    *found, size, head, row = result.stdout.splitlines()
-    assert found == finished().result.stdout.splitlines()[: len(found)]
-    assert found[0].startswith("binary: 320/40/40 images")
+    *lines, size, head, row = result.stdout.splitlines()
+    assert lines == finished().result.stdout.splitlines()[: len(lines)]
+    assert lines[0].startswith("binary: 320/40/40 images")
     assert size.endswith(": 64 parameters")
     assert head.split() == ["METRIC", "VALUE", "ON"]
     assert row.startswith("log_likelihood  -")
@@ -96,7 +96,7 @@ def test_a_run_gets_the_score_that_training_ended_with(run):
     assert zoo.load(run).sample(1, 0).shape == (1, 8, 8, 1)
 
 
-def test_by_default_it_gets_every_score_that_is_defined(run):
+def test_evaluate_computes_all_defined_metrics_by_default(run):
     result = here("evaluate", run)
     assert (result.returncode, result.stderr) == (0, "")
     metrics = [score["metric"] for score in scores(run / "saved_model")]
@@ -107,28 +107,28 @@ def test_by_default_it_gets_every_score_that_is_defined(run):
         "ms_per_image",
         "ms_per_image,",
     ]
-    assert samples.startswith("Metric 'samples' is not defined for binary, because zoo includes no")
-    assert samples.endswith("classifier for it. It has no labels to train one.")
+    assert samples.startswith("Metric 'samples' is not defined for binary, because zoo has no")
+    assert samples.endswith("bundled classifier for it. Training one requires labels.")
     assert reconstructions.startswith("Metric 'reconstructions' is not defined for ")
-    assert reconstructions.endswith("it has no reconstruct. Supported methods: sample, log_prob.")
+    assert reconstructions.endswith("no method reconstruct. Supported methods: sample, log_prob.")
 
 
-def test_what_was_found_stays_where_something_fails_after_it(run, monkeypatch):
+def test_scores_computed_before_an_error_are_kept(run, monkeypatch):
     from zoo.evaluation import speed
 
     def fail(model):
         raise ArtefactError("It broke.")
 
     monkeypatch.setattr(speed, "score_speed", fail)
-    asked = ["--metrics", "likelihood,speed", "--limit", "9", "-o", run / "scores.json"]
-    result = here("evaluate", run, *asked)
+    arguments = ["--metrics", "likelihood,speed", "--limit", "9", "-o", run / "scores.json"]
+    result = here("evaluate", run, *arguments)
     assert_refused(result, 3, "It broke.")
     assert result.stdout.splitlines()[-1].endswith("9 test images of binary")
     assert [p["count"] for p in protocols(run / "saved_model")] == [40, 9]
     assert json.loads((run / "scores.json").read_text())[0]["protocol"]["count"] == 9
 
 
-def test_a_pretrained_model_named_by_its_name_keeps_its_own_card(run, monkeypatch):
+def test_the_card_of_a_pretrained_model_is_not_changed(run, monkeypatch):
     folder = run / "saved_model"
     before = (folder / "card.json").read_bytes()
     shipped = {registry.find("vae"): {"noisy-binary": folder}}
@@ -136,24 +136,28 @@ def test_a_pretrained_model_named_by_its_name_keeps_its_own_card(run, monkeypatc
     result = here("evaluate", "noisy-binary", "--metrics", "speed")
     assert (result.returncode, result.stderr) == (0, "")
     assert (
-        "The card of noisy-binary is read-only. To store these scores, add -o FILE.json."
+        "The card of noisy-binary is read-only. To store the scores, add -o FILE.json."
         in result.stdout
     )
     assert (folder / "card.json").read_bytes() == before
 
 
-def test_scores_of_other_images_stand_beside_each_other(run):
+def test_scores_of_different_images_are_kept(run):
     folder = run / "saved_model"
-    for asked in (["--split", "train"], ["--limit", "9"], ["--limit", "9", "--batch-size", "2"]):
-        assert here("evaluate", folder, "--metrics", "likelihood", *asked).returncode == 0
+    for arguments in (
+        ["--split", "train"],
+        ["--limit", "9"],
+        ["--limit", "9", "--batch-size", "2"],
+    ):
+        assert here("evaluate", folder, "--metrics", "likelihood", *arguments).returncode == 0
     kept = [(p["split"], p["count"]) for p in protocols(folder)]
     assert kept == [("test", 40), ("train", 320), ("test", 9)]
 
 
 def test_other_data_are_named_in_the_score(run):
     data = run.parent / "grey.npz"
-    asked = ["--metrics", "likelihood", "--data", data, "--binarize", "--split", "validation"]
-    assert here("evaluate", run, *asked).returncode == 0
+    arguments = ["--metrics", "likelihood", "--data", data, "--binarize", "--split", "validation"]
+    assert here("evaluate", run, *arguments).returncode == 0
     protocol = protocols(run / "saved_model")[-1]
     split = zoo.load_dataset(str(data), binarize=True)[1]
     assert (protocol["dataset"], protocol["fingerprint"]) == ("grey", split.fingerprint)
@@ -210,15 +214,11 @@ def test_an_impossible_image_is_a_result(export):
     assert row.endswith(f"40 test images of binary, -inf for {score['minus_infinity']} of them")
 
 
-def test_a_card_that_cannot_be_written_costs_no_result(run, monkeypatch):
-    write_json = storage.write_json
+def test_a_read_only_card_loses_no_score(run, monkeypatch):
+    def refuse(folder, record, seal):
+        raise OSError(errno.EROFS, "Read-only file system", str(folder / seal))
 
-    def write_elsewhere(path, value):
-        if path.name == "card.json":
-            raise OSError(errno.EROFS, "Read-only file system", str(path))
-        write_json(path, value)
-
-    monkeypatch.setattr(storage, "write_json", write_elsewhere)
+    monkeypatch.setattr(storage, "write_seal", refuse)
     only = ["--metrics", "likelihood", "--limit", "9"]
     result = here("evaluate", run, *only, "-o", run / "scores.json")
     assert result.returncode == 0
@@ -232,7 +232,9 @@ def test_a_model_without_a_likelihood_has_none(export):
     folder = export(make(Duel, (8, 8, 1)))
     result = here("evaluate", folder, "--metrics", "likelihood")
     assert_refused(
-        result, 2, "not defined for toy, because it has no log_prob. Supported methods: sample."
+        result,
+        2,
+        "not defined for toy, because the model has no method log_prob. Supported methods: sample.",
     )
     assert_refused(
         here("evaluate", folder, "--limit", 9), 2, "limit requires metric 'likelihood'", "limit=9"
@@ -241,11 +243,11 @@ def test_a_model_without_a_likelihood_has_none(export):
     assert {score["metric"] for score in scores(folder)} == {"ms_per_image"}
 
 
-def test_a_model_of_unknown_data_needs_data(export):
+def test_a_card_without_data_requires_data(export):
     folder = export(make(Pixels, (8, 8, 1)), data=None)
     assert_refused(here("evaluate", folder), 2, "names no training data. Add --data NAME")
-    asked = ["--metrics", "likelihood", "--data", folder.parent / "other.npz"]
-    assert here("evaluate", folder, *asked).returncode == 0
+    arguments = ["--metrics", "likelihood", "--data", folder.parent / "other.npz"]
+    assert here("evaluate", folder, *arguments).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -255,12 +257,12 @@ def test_a_model_of_unknown_data_needs_data(export):
         (["./nothing"], ["./nothing does not exist"]),
         (["./done", "--data", "./grey.npz"], ["and 2 levels", "Add --binarize", "256 levels"]),
         (["./done", "--data", "mnist"], ["shape (8, 8, 1)", "Add --size 8", "(28, 28, 1)"]),
-        (["./done", "--data", "./nothing.npz"], ["no such folder or file", "nothing.npz"]),
+        (["./done", "--data", "./nothing.npz"], ["No such file or folder", "nothing.npz"]),
         (
             ["./done", "--metrics", "speed,fid"],
             ["Unknown metric 'fid'", "likelihood, samples, reconstructions, speed"],
         ),
-        (["./done", "--metrics", "samples"], ["includes no classifier for it"]),
+        (["./done", "--metrics", "samples"], ["no bundled classifier for it"]),
         (["./done", "--metrics", ""], ["Unknown metric ''"]),
         (["./done", "--samples", "99"], ["must be from 100 to 320", "99"]),
         (["./done", "--features", "none"], ["Expected the folder of a classifier", "none"]),
@@ -277,7 +279,7 @@ def test_a_model_of_unknown_data_needs_data(export):
         ([], ["Missing argument"]),
     ],
 )
-def test_what_evaluate_cannot_do_is_one_line(run, arguments, parts):
+def test_evaluate_errors_are_one_line(run, arguments, parts):
     before = (run / "saved_model" / "card.json").read_bytes()
     assert_refused(here("evaluate", *arguments, cwd=run.parent), 2, *parts)
     if arguments[-2:-1] != ["-o"]:

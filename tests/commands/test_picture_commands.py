@@ -18,8 +18,12 @@ from zoo.commands import sample
 from zoo.commands._pictures import draw_samples
 from zoo.commands.complete import keep_mask
 from zoo.commands.interpolate import pair_up, slerp
+from zoo.exports import export
+from zoo.models.gan import GAN
 from zoo.models.vae import VAE
+from zoo.random import as_seed
 from zoo.render import grid
+from zoo.sampling import latents
 
 
 class Filler(Pixels):
@@ -32,7 +36,7 @@ class Filler(Pixels):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with data, and the SavedModels filler, vae and, with 3 classes, conditional."""
+    """A folder with data, and the SavedModels filler, vae and, with 3 classes, conditional, gan."""
     folder = tmp_path_factory.mktemp("pictures")
     write_data(folder)
     sizes = dict(levels=2, filters=4, latent_dim=4, hidden_dim=8)
@@ -41,8 +45,13 @@ def place(tmp_path_factory):
         ("filler", make(Filler, (8, 8, 1), num_classes=3)),
         ("vae", make(VAE, (8, 8, 1), **sizes)),
         ("conditional", make(VAE, (8, 8, 1), num_classes=3, **sizes)),
+        ("gan", make(GAN, (8, 8, 1), num_classes=3, latent_dim=4, hidden_dim=8)),
     ):
-        zoo.export(model, folder / name, {"model": name, "step": 7000, "recipe": {"data": data}})
+        card = {"model": name, "step": 7000, "recipe": {"data": data}}
+        with pytest.MonkeyPatch.context() as patch:
+            # Other tests verify exports in another process, which takes seconds.
+            patch.setattr(export, "check_in_clean_process", lambda: lambda path: {})
+            zoo.export(model, folder / name, card)
     return folder
 
 
@@ -89,12 +98,23 @@ def test_a_row_of_completions_shows_the_image_the_part_and_the_draws(place, tmp_
     x, mask = found["images"], found["mask"]
     drawn, said = picture(place, tmp_path, *arguments)
     rows = np.stack([x, np.where(mask, x, 0.5), *found["completions"].swapaxes(0, 1)], axis=1)
-    assert np.array_equal(drawn, grid(rows.reshape(-1, 8, 8, 1), columns=4))
+    title = "filler, step 7,000: 2 completions for each of 3 test images of classes, seed 0"
+    labels = ["image", "top half", "completions", ""]
+    layout = {"columns": 4, "title": title, "column_labels": labels}
+    assert np.array_equal(drawn, grid(rows.reshape(-1, 8, 8, 1), **layout))
     assert said == (
         "Wrote 2 completions by filler, step 7,000, for each of 3 test images of classes, seed 0,"
-        f" to {tmp_path / 'new' / 'x.png'}: each row shows the image, its top half and the"
-        " completions\n"
+        f" to {tmp_path / 'new' / 'x.png'}\n"
     )
+    with Image.open(tmp_path / "new" / "x.png") as image:
+        assert image.text == {
+            "model": "filler",
+            "step": "7000",
+            "sha256": zoo.load(place / "filler").sha256,
+            "data": "classes",
+            "seed": "0",
+            "index": "0-2",
+        }
 
 
 @pytest.mark.parametrize(
@@ -126,12 +146,12 @@ def test_reconstructions_are_below_their_images(place, tmp_path):
     found = numbers(place, tmp_path, "reconstruct", "./vae", "-n", 20)
     drawn, said = picture(place, tmp_path, "reconstruct", "./vae", "-n", 20)
     x, means = found["images"], found["reconstructions"]
-    blank = np.ones((12, 8, 8, 1))
-    rows = np.concatenate([x[:16], means[:16], x[16:], blank, means[16:], blank])
-    assert np.array_equal(drawn, grid(rows, columns=16))
+    title = "vae, step 7,000: 20 reconstructions (means) of test images of classes"
+    rows = np.concatenate([a for k in range(0, 20, 5) for a in (x[k : k + 5], means[k : k + 5])])
+    labels = ["image", "reconstruction"]
+    layout = {"columns": 5, "title": title, "row_labels": labels, "group": 2}
+    assert np.array_equal(drawn, grid(rows, **layout))
     assert "Wrote 20 reconstructions (means) by vae, step 7,000, of test images of" in said
-    few, _ = picture(place, tmp_path, "reconstruct", "./vae", "-n", 3)
-    assert np.array_equal(few, grid(np.concatenate([x[:3], means[:3]]), columns=3))
 
 
 @pytest.mark.parametrize("name", ["vae", "conditional"])
@@ -155,8 +175,72 @@ def test_a_row_of_interpolations_shows_the_images_at_its_ends(place, tmp_path):
     drawn, said = picture(place, tmp_path, *arguments)
     x, means = found["images"], found["interpolations"]
     rows = np.concatenate([x[:, :1], means, x[:, 1:]], axis=1)
-    assert np.array_equal(drawn, grid(rows.reshape(-1, 8, 8, 1), columns=5))
+    title = (
+        "vae, step 7,000: 2 interpolations (means) between test images of classes from different"
+        " classes"
+    )
+    labels = ["image", "means", "", "", "image"]
+    layout = {"columns": 5, "title": title, "column_labels": labels}
+    assert np.array_equal(drawn, grid(rows.reshape(-1, 8, 8, 1), **layout))
     assert "2 interpolations (means) by vae, step 7,000, between test images" in said
+
+
+def test_with_a_seed_interpolations_are_between_random_latents(place, tmp_path):
+    arguments = ("./conditional", "-n", 4, "--steps", 3, "--seed", 5)
+    values = numbers(place, tmp_path, "interpolate", *arguments)
+    assert [*values] == ["latents", "interpolations", "labels"]
+    z, means = values["latents"], values["interpolations"]
+    assert values["labels"].tolist() == [0, 1, 2, 0]
+    model = zoo.load(place / "conditional")
+    expected = model.decode(z[:, 2], values["labels"])
+    np.testing.assert_allclose(means[:, 2], expected, atol=1e-6)
+    prior = latents(model, 8, as_seed(5)).numpy().reshape(4, 2, 4)
+    np.testing.assert_allclose(z[:, [0, 2]], prior, rtol=1e-5)
+    _, said = picture(place, tmp_path, "interpolate", *arguments)
+    assert "between random latents, seed 5" in said
+
+
+def test_a_model_without_an_encoder_interpolates_between_random_latents(place, tmp_path):
+    values = numbers(place, tmp_path, "interpolate", "./gan", "-n", 3, "--steps", 4)
+    assert [*values] == ["latents", "interpolations", "labels"]
+    expected = zoo.load(place / "gan").decode(values["latents"][:, 1], [0, 1, 2])
+    np.testing.assert_allclose(values["interpolations"][:, 1], expected, atol=1e-6)
+    result = here("interpolate", "./gan", "--data", "./classes.npz", cwd=place)
+    assert_refused(result, 2, "--data is for test images")
+    _, said = picture(place, tmp_path, "sample", "./gan", "-n", 3)
+    assert said.startswith("Wrote 3 samples")  # its images are no speckle
+
+
+def test_an_animation_of_interpolations_goes_forwards_and_backwards(place, tmp_path):
+    for suffix in ("gif", "webp"):
+        output = tmp_path / f"x.{suffix}"
+        arguments = ("interpolate", "./vae", "-n", 2, "--steps", 3, "-o", output)
+        assert here(*arguments, cwd=place).returncode == 0
+        with Image.open(output) as film:
+            assert (film.format, film.n_frames) == (suffix.upper(), 4)
+
+
+def test_binary_pixels_are_shown_as_means_and_stored_as_draws(place, tmp_path):
+    arguments = ("sample", "./vae", "-n", 6, "--seed", 3)
+    for more, name in (((), "draws"), (("--mean",), "means")):
+        here(*arguments, *more, "-o", tmp_path / f"{name}.npz", cwd=place)
+    with np.load(tmp_path / "draws.npz") as draws, np.load(tmp_path / "means.npz") as means:
+        draws, means = draws["images"], means["means"]
+    assert {*np.unique(draws)} == {0.0, 1.0}
+    # Sample k is drawn from mean k: the pixels are 1 where a uniform number is below the mean.
+    u = zoo.random.uniform(zoo.random.fold_in(as_seed(3), 1), 0, 6, (8, 8, 1))
+    np.testing.assert_array_equal(draws, np.asarray(u) < means)
+    title = "vae, step 7,000: {}6 samples, seed 3"
+    for more, images, what in (((), means, "means of "), (("--no-mean",), draws, "")):
+        shown, said = picture(place, tmp_path, *arguments, *more)
+        assert np.array_equal(shown, grid(images, title=title.format(what)))
+        assert said.startswith(f"Wrote 6 {what}samples of vae")
+    here(*arguments, "--mean", "-o", tmp_path / "folder", cwd=place)
+    with Image.open(tmp_path / "folder" / "000005.png") as image:
+        assert np.array_equal(np.asarray(image), np.round(means[5, ..., 0] * 255))
+        digest = zoo.load(place / "vae").sha256
+        text = {"model": "vae", "sha256": digest, "seed": "3", "index": "5", "step": "7000"}
+        assert image.text == text
 
 
 def classes_of(place, images):
@@ -270,7 +354,8 @@ def test_a_picture_takes_the_next_free_name_and_says_how_many_there_are(place, v
         (
             "interpolate",
             "filler",
-            "because it does not map images to latents and back. It supports: sample",
+            "because it does not decode images from latents. It supports: sample, log_prob,"
+            " complete. Pretrained models that can: vae-mnist_binary",
         ),
         (
             "reconstruct",
@@ -300,6 +385,9 @@ def test_what_a_model_cannot_do_is_not_defined(place, verb, name, message):
         (["complete", "./filler", "--times", "0"], ["'--times'", "x>=1"]),
         (["interpolate", "./vae", "--steps", "1"], ["'--steps'", "x>=2"]),
         (["reconstruct", "./vae", "-n", "0"], ["'-n'", "x>=1"]),
+        (["interpolate", "./vae", "--seed", "1", "--data", "x"], ["--data", "with --seed"]),
+        (["sample", "./filler", "--mean"], ["--mean is not defined for filler"]),
+        (["film", "."], ["Not a run"]),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line(place, arguments, parts):
@@ -334,10 +422,10 @@ def test_a_folder_of_samples_is_written_batch_by_batch_and_can_be_continued(
     with np.load(tmp_path / "all.npz") as file:
         expected = file["images"][..., 0] * 255
 
-    def interrupt(model, count, seed, labels, first):
+    def interrupt(model, count, seed, labels, first, means):
         if first:
             raise KeyboardInterrupt
-        return draw_samples(model, count, seed, labels, first)
+        return draw_samples(model, count, seed, labels, first, means)
 
     monkeypatch.setattr(sample, "draw_samples", interrupt)
     result = here(*arguments, "-o", "samples.v2", cwd=tmp_path)

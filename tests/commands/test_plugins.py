@@ -1,4 +1,4 @@
-"""Plugins as their users meet them: many, broken, hostile; the doctor; the checks; a new one."""
+"""`zoo plugins`, `check` and `new-plugin`, with broken and hostile plugins too."""
 
 import re
 import subprocess
@@ -18,7 +18,7 @@ TOYS = f"{TESTS / 'support' / 'toys.py'}"
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Returns a function that puts a distribution on the path, of this process and children."""
+    """Returns a function that installs a distribution for this process and its children."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
@@ -32,33 +32,35 @@ def install(tmp_path, monkeypatch):
     return write
 
 
-def test_a_hundred_plugins_are_listed_and_none_is_run(install, tmp_path):
-    ran = tmp_path / "ran"
+def test_a_hundred_plugins_are_listed_without_running_their_code(install, tmp_path):
+    marker = tmp_path / "marker"
     for i in range(100):
-        code = f'"""Model {i}.\n\nFamily: many\n"""\nZOO_API = 2\nopen({str(ran)!r}, "a")\n'
+        code = f'"""Model {i}.\n\nFamily: many\n"""\nZOO_API = 2\nopen({str(marker)!r}, "a")\n'
         install(f"zoo-many{i}", f"many{i}", f"{code}import tensorflow\n")
     program = (
         "import atexit, sys\n"
         "atexit.register(lambda: print('heavy', 'tensorflow' in sys.modules))\n"
         "from zoo.commands import main; main(['list'])"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert len(re.findall(r"^many\d+ +many +zoo-many\d+ .*Model \d+\.$", done.stdout, re.M)) == 100
-    assert done.stdout.endswith("heavy False\n")
-    assert not ran.exists()
+    assert (
+        len(re.findall(r"^many\d+ +many +zoo-many\d+ .*Model \d+\.$", process.stdout, re.M)) == 100
+    )
+    assert process.stdout.endswith("heavy False\n")
+    assert not marker.exists()
 
 
-def test_the_doctor_says_what_a_model_of_api_1_has_to_change(install):
+def test_plugins_warns_about_models_of_api_1(install):
     install("zoo-aged", "aged", "ZOO_API = 1\nraise SystemExit")
     result = here("plugins")
     assert result.returncode == 0
-    assert "aged of zoo-aged: it was written for API 1, which only this release" in result.stderr
+    assert "aged of zoo-aged: it uses API 1, which is deprecated" in result.stderr
     assert "set ZOO_API = 2" in result.stderr
 
 
-def test_the_doctor_says_what_is_wrong_and_what_mends_it(install):
+def test_plugins_lists_problems_and_fixes(install):
     install("zoo-good", "good", "ZOO_API = 2\nraise SystemExit")
     install("zoo-old", "old", "ZOO_API = 0")
     install("zoo-thief", "vae", "ZOO_API = 2")
@@ -76,20 +78,20 @@ def test_the_doctor_says_what_is_wrong_and_what_mends_it(install):
     assert result.returncode == 3
     *_, clash, twins, old, error = result.stderr.splitlines()
     for line, parts in (
-        (twins, ("vae means the model in keras-genzoo", "zoo-thief:vae")),
-        (clash, ("twin is ambiguous: it is in zoo-a and zoo-b", "Write zoo-a:twin or")),
-        (old, ("old of zoo-old 1.0", "zoo API 0", "pip install -U", "pip uninstall zoo-old")),
+        (twins, ("vae refers to the model in keras-genzoo", "zoo-thief:vae")),
+        (clash, ("'twin' is in several packages: zoo-a and zoo-b", "Write zoo-a:twin or")),
+        (old, ("old in zoo-old 1.0", "API 0", "pip install -U", "pip uninstall zoo-old")),
         (error, ("Error: 1 of", "are unusable")),
     ):
         assert all(part in line for part in parts)
 
 
-def test_the_doctor_says_that_plugins_are_switched_off(install, monkeypatch):
+def test_plugins_reports_that_plugins_are_disabled(install, monkeypatch):
     install("zoo-old", "old", "ZOO_API = 0")
     monkeypatch.setenv("ZOO_PLUGINS", "")
     result = here("plugins")
     assert (result.returncode, "zoo-old" in result.stdout) == (0, False)
-    assert "disabled by ZOO_PLUGINS=" in result.stderr
+    assert "Plugins are disabled" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -105,7 +107,7 @@ def test_the_doctor_says_that_plugins_are_switched_off(install, monkeypatch):
         ("import os; os.kill(os.getpid(), 9)", "its import ended the process with exit code -9"),
     ],
 )
-def test_the_doctor_imports_a_model_in_a_process_of_its_own(install, code, problem):
+def test_diagnose_imports_a_model_in_a_separate_process(install, code, problem):
     install("zoo-odd", "odd", f"ZOO_API = 2\n{code}")
     diagnosis = plugins.diagnose("odd")
     assert problem in diagnosis
@@ -113,21 +115,21 @@ def test_the_doctor_imports_a_model_in_a_process_of_its_own(install, code, probl
     assert "pip uninstall zoo-odd" in diagnosis or not problem
 
 
-def test_the_doctor_imports_nothing_of_the_current_folder(install, tmp_path, monkeypatch):
-    install("zoo-whole", "whole", "import zoo\nZOO_API = 2\nclass Model(zoo.GenerativeModel): pass")
+def test_diagnose_ignores_modules_in_the_current_folder(install, tmp_path, monkeypatch):
+    install("zoo-good", "good", "import zoo\nZOO_API = 2\nclass Model(zoo.GenerativeModel): pass")
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "random.py").write_text("1 / 0")
     monkeypatch.chdir(tmp_path / "work")
-    assert plugins.diagnose("whole") == ""
+    assert plugins.diagnose("good") == ""
 
 
-def test_the_doctor_says_why_tensorflow_cannot_be_imported(install, tmp_path):
-    install("zoo-whole", "whole", "ZOO_API = 2")
+def test_diagnose_reports_a_broken_tensorflow(install, tmp_path):
+    install("zoo-good", "good", "ZOO_API = 2")
     (tmp_path / "tensorflow.py").write_text("raise ImportError('libcudart.so.12')")
-    assert "its import failed: ImportError: libcudart.so.12" in plugins.diagnose("whole")
+    assert "its import failed: ImportError: libcudart.so.12" in plugins.diagnose("good")
 
 
-def test_the_doctor_ends_a_model_that_hangs(install, tmp_path, monkeypatch):
+def test_diagnose_ends_an_import_that_hangs(install, tmp_path, monkeypatch):
     monkeypatch.setattr(plugins, "IMPORT_SECONDS", 8)
     child = tmp_path / "child"
     install(
@@ -138,12 +140,12 @@ def test_the_doctor_ends_a_model_that_hangs(install, tmp_path, monkeypatch):
         "time.sleep(900)",
     )
     assert "its import took more than 8 seconds" in plugins.diagnose("hang")
-    if child.exists():  # on a machine that is quick enough to get there
+    if child.exists():  # only if the machine is fast enough to start it
         status = Path("/proc", child.read_text(), "stat")
         assert not status.exists() or status.read_text().rpartition(") ")[2][0] == "Z"
 
 
-def test_check_counts_what_ran():
+def test_check_counts_the_tests_that_ran():
     result = here("check", f"{TOYS}:Duel")
     assert (result.returncode, result.stderr) == (0, "")
     *rows, last = result.stdout.splitlines()
@@ -155,7 +157,7 @@ def test_check_counts_what_ran():
     assert "conditional skipped: the constructor has no condition" in result.stdout
 
 
-def test_check_names_what_failed(tmp_path):
+def test_check_lists_failed_tests(tmp_path):
     mine = tmp_path / "mine.py"
     mine.write_text(
         f"import sys\nsys.path.insert(0, {str(TESTS)!r})\nfrom support.toys import Duel\n\n\n"
@@ -176,23 +178,23 @@ def test_check_names_what_failed(tmp_path):
     assert re.search(r": [2-9] failed\.$", result.stdout)
 
 
-def test_check_of_a_model_that_takes_nothing_fails(tmp_path):
+def test_check_fails_if_the_model_supports_no_data(tmp_path):
     mine = tmp_path / "mine.py"
     mine.write_text(
         "import zoo\nclass Mine(zoo.GenerativeModel):\n"
         "    def __init__(self, spec: zoo.Spec):\n"
-        "        raise ValueError('nothing is good enough')\n"
+        "        raise ValueError('unsupported')\n"
         "class Loose(zoo.GenerativeModel):\n    def __init__(self): pass\n"
         "class Silent(zoo.GenerativeModel):\n"
         "    def __init__(self, spec): raise ValueError\n"
         "class Exits(zoo.GenerativeModel):\n"
         "    def __init__(self, spec): raise SystemExit(0)\n"
     )
-    loose = "Loose cannot be made for binary data: TypeError: got an unexpected keyword argument"
+    loose = "Loose cannot be created for binary data: TypeError: got an unexpected keyword"
     assert_refused(here("check", f"{mine}:Loose"), 3, loose)
-    assert_refused(here("check", f"{mine}:Silent"), 3, "takes none", "binary: ValueError")
-    assert_refused(here("check", f"{mine}:Exits"), 3, "cannot be made", "SystemExit: 0")
-    assert_refused(here("check", f"{mine}:Mine"), 3, "takes none of the kinds of data")
+    assert_refused(here("check", f"{mine}:Silent"), 3, "supports none", "binary: ValueError")
+    assert_refused(here("check", f"{mine}:Exits"), 3, "cannot be created", "SystemExit: 0")
+    assert_refused(here("check", f"{mine}:Mine"), 3, "supports none of the kinds of data")
     assert_refused(here("check", f"{TOYS}:Duel", "--set", "width=3"), 2, "no option 'width'")
     assert_refused(here("check", "vea"), 2, "Did you mean 'vae'?")
 
@@ -213,25 +215,25 @@ def test_check_of_a_model_that_takes_nothing_fails(tmp_path):
         ("taken", ("Cannot create zoo-taken: File exists",)),
     ],
 )
-def test_names_that_a_new_plugin_cannot_have(tmp_path, name, parts):
+def test_new_plugin_refuses_an_invalid_name(tmp_path, name, parts):
     (tmp_path / "zoo-taken").mkdir()
     (tmp_path / "zoo-taken" / "precious").touch()
     assert_refused(here("new-plugin", name, cwd=tmp_path), 2, *parts)
     assert [path.name for path in tmp_path.rglob("*")] == ["zoo-taken", "precious"]
 
 
-def test_a_new_plugin_is_not_of_the_name_of_an_installed_one(install, tmp_path):
-    install("zoo-there", "else", "ZOO_API = 2")
-    assert_refused(here("new-plugin", "there", cwd=tmp_path), 2, "package zoo-there already has")
+def test_new_plugin_refuses_the_name_of_an_installed_package(install, tmp_path):
+    install("zoo-taken", "model", "ZOO_API = 2")
+    assert_refused(here("new-plugin", "taken", cwd=tmp_path), 2, "package zoo-taken already has")
 
 
-def test_a_name_is_put_in_once(tmp_path):
+def test_new_plugin_replaces_the_example_name_once(tmp_path):
     here("new-plugin", "counter-example", cwd=tmp_path)
     model = tmp_path / "zoo-counter-example" / "zoo_counter_example" / "model.py"
     assert model.read_text().startswith('"""CounterExample: ')
 
 
-def test_a_new_plugin_has_its_name_everywhere(tmp_path):
+def test_new_plugin_replaces_the_example_name_everywhere(tmp_path):
     result = here("new-plugin", "wave-net", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     folder = tmp_path / "zoo-wave-net"
@@ -254,8 +256,8 @@ def test_a_first_party_plugin_installs_and_describes_its_models(folder, tmp_path
     options = ["--no-deps", "--no-build-isolation", "--target", tmp_path]
     subprocess.run([*pip, *options, folder], check=True)
     monkeypatch.syspath_prepend(tmp_path)
-    found = [entry for entry in entries() if entry.package == folder.name]
-    assert found
-    for entry in found:
+    models = [entry for entry in entries() if entry.package == folder.name]
+    assert models
+    for entry in models:
         assert entry.problem is None
         assert all((entry.version, entry.summary, entry.family, entry.source))

@@ -1,4 +1,4 @@
-"""A model of texts from the command line: training, scores, samples and completions."""
+"""Commands with a model of texts: training, scores, samples and completions."""
 
 import math
 
@@ -22,7 +22,7 @@ SPEC = Spec((12,), 3, "tokens", names=tuple("abc"))
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A folder with a text, and a finished run of it in ./run; and what training printed."""
+    """A folder with a text and a finished run in ./run, and the output of training."""
     folder = tmp_path_factory.mktemp("text")
     (folder / "cats.txt").write_text(TEXT)
     result = here(
@@ -34,10 +34,10 @@ def trained(tmp_path_factory):
 
 
 def test_training_on_a_text(trained):
-    folder, said = trained
-    assert said.startswith("cats: 381/22/45 texts of 16 tokens out of 11")
-    assert "2 epochs of 23 steps of 16 texts" in said
-    assert "ms per text)" in said
+    folder, output = trained
+    assert output.startswith("cats: 381/22/45 texts of 16 tokens out of 11")
+    assert "2 epochs of 23 steps of 16 texts" in output
+    assert "ms per text)" in output
     recipe = Run(folder / "run").recipe
     names = sorted(set(TEXT))
     assert recipe["options"]["spec"] == {
@@ -51,7 +51,7 @@ def test_training_on_a_text(trained):
 
 
 def test_scores_of_texts_have_the_units_of_texts(trained):
-    folder, said = trained
+    folder, output = trained
     [score] = zoo.evaluate(folder / "run", metrics="likelihood")
     nats = -score["value"] / 16
     assert score["nats_per_token"] == pytest.approx(nats)
@@ -59,19 +59,19 @@ def test_scores_of_texts_have_the_units_of_texts(trained):
     assert score["perplexity"] == pytest.approx(math.exp(nats))
     assert "bits_per_dim" not in score
     assert len(score["parts"]) == 20
-    _, value, _, on = format_score(score)
+    _, value, _, context = format_score(score)
     assert value.endswith(
         f" nats ({nats:.4f} nats/token, {nats / math.log(2):.3f} bits/token,"
         f" perplexity {math.exp(nats):.3f})"
     )
-    assert on == "45 test texts of cats"
-    assert "45 test texts of cats" in said
+    assert context == "45 test texts of cats"
+    assert "45 test texts of cats" in output
 
 
 def test_metrics_of_images_are_not_defined_for_texts(trained):
     folder, _ = trained
     result = here("evaluate", "./run", "--metrics", "samples", cwd=folder)
-    assert_refused(result, 2, "'samples' is not defined for", "compares images", "texts of 16")
+    assert_refused(result, 2, "'samples' is not defined for", "requires images", "texts of 16")
 
 
 def test_samples_are_printed_or_written(trained, tmp_path):
@@ -88,7 +88,7 @@ def test_samples_are_printed_or_written(trained, tmp_path):
     assert_refused(here("sample", "./run", "-o", "x.png", cwd=folder), 2, ".txt, .npz")
 
 
-def test_a_prompt_is_completed_as_the_model_does(trained, tmp_path):
+def test_a_prompt_is_completed_by_the_model(trained, tmp_path):
     folder, _ = trained
     arguments = ("complete", "./run", "--prompt", "the cat", "-n", 300, "--seed", 3)
     result = here(*arguments, "-o", tmp_path / "x.npz", cwd=folder)
@@ -118,7 +118,7 @@ def test_a_prompt_is_completed_as_the_model_does(trained, tmp_path):
         (["--prompt", "a", "-o", "x.png"], ["must end in one of .txt, .npz"]),
     ],
 )
-def test_prompts_that_cannot_be_completed(trained, arguments, parts):
+def test_invalid_prompts_are_refused(trained, arguments, parts):
     assert_refused(here("complete", "./run", *arguments, cwd=trained[0]), 2, *parts)
 
 
@@ -129,12 +129,12 @@ def test_a_prompt_is_for_models_of_texts(trained):
 
 def test_tensorboard_can_read_the_texts(trained):
     run = Run(trained[0] / "run")
-    found = {}
+    values = {}
     for record in tf.data.TFRecordDataset([str(path) for path in sorted(run.events.iterdir())]):
         event = tf.compat.v1.Event.FromString(record.numpy())
         for value in event.summary.value:
-            found.setdefault(value.tag, {})[event.step] = value
-    last = found["samples"][46]
+            values.setdefault(value.tag, {})[event.step] = value
+    last = values["samples"][46]
     assert last.metadata.plugin_data.plugin_name == "text"
     [text] = tf.make_ndarray(last.tensor)
     assert text == (run.samples / "step-00000046.txt").read_bytes()
@@ -161,5 +161,5 @@ def test_the_toy_is_a_distribution_and_its_samples_follow_it():
     x = np.array(list(np.ndindex(2, 2, 2)), np.int32)
     probs = np.exp(model.log_prob(x, 0))
     assert probs.sum() == pytest.approx(1.0, abs=1e-5)
-    drawn = model.sample(4000, 0).numpy() @ [4, 2, 1]
-    np.testing.assert_allclose(np.bincount(drawn, minlength=8) / 4000, probs, atol=0.03)
+    outcomes = model.sample(4000, 0).numpy() @ [4, 2, 1]
+    np.testing.assert_allclose(np.bincount(outcomes, minlength=8) / 4000, probs, atol=0.03)

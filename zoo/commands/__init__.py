@@ -1,7 +1,7 @@
 """The command `zoo`: one file per verb, each with a click command named `command`.
 
 At module level, a verb imports only click and the standard library, so that `zoo --help` is fast.
-No verb imports another. What verbs share is in `_options`, `_console` and `_pictures`.
+No verb imports another. Code that verbs share is in `_options`, `_console` and `_pictures`.
 """
 
 import importlib
@@ -15,19 +15,20 @@ import traceback
 import click
 
 from zoo.commands._console import (
-    QuietTensorFlow,
     echo,
     messages_printed,
     output_error,
     protect_streams,
 )
-from zoo.errors import ZooError
+from zoo.errors import ZooError, command_line
+from zoo.quiet import quiet_tensorflow
 
 VERBS = (
     "list",
     "info",
     "train",
     "runs",
+    "film",
     "sample",
     "complete",
     "interpolate",
@@ -35,6 +36,7 @@ VERBS = (
     "evaluate",
     "compare",
     "verify",
+    "inspect",
     "features",
     "export",
     "data",
@@ -45,7 +47,7 @@ VERBS = (
 
 
 class _Program(click.Group):
-    """A group that imports a verb when it is used, and turns errors into exit codes."""
+    """A group that imports each verb on first use and converts errors to exit codes."""
 
     def list_commands(self, ctx):
         return [*VERBS]
@@ -55,22 +57,21 @@ class _Program(click.Group):
             return importlib.import_module(f"zoo.commands.{cmd_name.replace('-', '_')}").command
 
     def main(self, *args, **settings):
-        # TensorFlow reads these at its import. The process that checks an export shares the GPU.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        # TensorFlow reads this on import. The process that verifies an export shares the GPU.
         os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-        if "tensorflow" not in sys.modules and QuietTensorFlow not in sys.meta_path:
-            sys.meta_path.insert(0, QuietTensorFlow)
+        quiet_tensorflow()
         protect_streams()
         try:
-            with messages_printed():
+            with command_line(), messages_printed():
                 code = super().main(*args, **settings, prog_name="zoo", standalone_mode=False)
         except click.ClickException as error:
+            error.message = " ".join(error.message.splitlines())  # a name may have several lines
             message = io.StringIO()
             error.show(message)
             echo(message.getvalue().rstrip(), err=True)
             code = error.exit_code
         except ZooError as error:
-            echo(f"Error: {error}", err=True)
+            echo(f"Error: {' '.join(str(error).splitlines())}", err=True)
             code = error.exit_code
         except (KeyboardInterrupt, click.Abort):
             echo("Interrupted.", err=True)
@@ -78,9 +79,12 @@ class _Program(click.Group):
         except OSError as error:
             code = 2
             if error.filename is not None:
-                echo(f"Error: Cannot use {error.filename}: {error.strerror}.", err=True)
-            elif isinstance(error, FileNotFoundError):  # of os.getcwd
-                echo("Error: The current folder no longer exists. Change to another.", err=True)
+                echo(f"Error: Cannot access {error.filename}: {error.strerror}.", err=True)
+            elif isinstance(error, FileNotFoundError):  # raised by os.getcwd
+                echo(
+                    "Error: The current folder no longer exists. Change to another folder.",
+                    err=True,
+                )
             else:
                 _report_bug()
                 code = 1
@@ -101,10 +105,10 @@ def _report_bug():
             "w", prefix="zoo-", suffix=".txt", delete=False, encoding="utf-8", errors="replace"
         ) as file:
             file.write(f"{shlex.join(sys.argv)}\nPython {sys.version}\n\n{report}")
-        saved = f" Please report it, with the file {file.name}, which contains the lines above."
+        advice = f" Please report it and attach {file.name}, which contains the traceback."
     except OSError:
-        saved = ""
-    echo(f"Error: This is a bug in zoo or in the model that was run.{saved}", err=True)
+        advice = " Please report it with the traceback."
+    echo(f"Error: This is a bug in zoo or in the model.{advice}", err=True)
 
 
 @click.group(cls=_Program, commands=dict.fromkeys(VERBS))

@@ -1,8 +1,7 @@
-"""Output of the commands: text, tables, messages, and TensorFlow's start-up messages."""
+"""Output of the commands: text, tables and messages."""
 
 import contextlib
 import errno
-import importlib.util
 import io
 import logging
 import os
@@ -10,27 +9,19 @@ import re
 import shlex
 import shutil
 import sys
-import tempfile
 import textwrap
 
-# Lines that TensorFlow prints at every start, whatever its log level.
-_START_UP_NOISE = re.compile(
-    rb"All log messages before absl::InitializeLog|To enable the following instructions:"
-    rb"|\b(port|cudart_stub|cpu_feature_guard|cuda_dnn|cuda_blas|cuda_fft|computation_placer)\.cc:"
-)
-_LOADING = b"Loading TensorFlow ..."
-
-# Control characters, changes of the writing direction, and bytes of file names that are not text.
+# Control characters, bidirectional overrides, and undecodable bytes of file names.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def echo(text, err=False):
-    """Prints text to stdout or stderr; control characters, as in file names, become "?"."""
+    """Prints text to stdout or stderr. Control characters, as in file names, become "?"."""
     print(_UNPRINTABLE.sub("?", str(text)), file=sys.stderr if err else sys.stdout, flush=True)
 
 
 class _Messages(logging.Handler):
-    """Prints the messages of the package: warnings to stderr, others to stdout."""
+    """Prints log messages: warnings and errors to stderr, others to stdout."""
 
     def emit(self, record):
         """Prints a message."""
@@ -38,13 +29,13 @@ class _Messages(logging.Handler):
 
 
 class _Output(io.FileIO):
-    """A standard stream that discards what cannot be written, because output must not end a run."""
+    """A standard stream that discards output after an error, so that output never ends a run."""
 
     error = None
-    """The OSError that stopped stdout; None for a pipe that its reader closed."""
+    """The first OSError of stdout, or None. A pipe that the reader closed is not an error."""
 
     def write(self, data):
-        """Writes bytes; after an error the stream is connected to the null device."""
+        """Writes bytes. After an error, the stream is connected to the null device."""
         try:
             return super().write(data)
         except OSError as error:
@@ -57,10 +48,10 @@ class _Output(io.FileIO):
 
 
 def protect_streams():
-    """Makes stdout and stderr replace what they cannot encode and discard what they cannot write.
+    """Makes stdout and stderr replace characters they cannot encode, and discard failed output.
 
-    Streams that are closed are opened on the null device: else the next file that is opened takes
-    their number, and C++ code writes its log into it.
+    Closed streams are opened on the null device. Otherwise the next opened file would get their
+    descriptor, and C++ code would write its log into that file.
     """
     for number in (0, 1, 2):
         try:
@@ -84,62 +75,13 @@ def protect_streams():
 
 
 def output_error():
-    """Returns the OSError that a write to stdout ended in, or None."""
+    """Returns the OSError that a write to stdout raised, or None."""
     return _Output.error
-
-
-class QuietTensorFlow:
-    """A finder for `sys.meta_path` that drops the start-up messages when TensorFlow is imported."""
-
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        """Returns the spec of TensorFlow with a quiet loader, or None for any other module."""
-        if name != "tensorflow":
-            return None
-        sys.meta_path.remove(cls)
-        spec = importlib.util.find_spec(name)
-        if spec and spec.loader:
-            import_module = spec.loader.exec_module
-
-            def import_quietly(module):
-                with _without_start_up_noise():
-                    import_module(module)
-
-            spec.loader.exec_module = import_quietly
-        return spec
-
-
-@contextlib.contextmanager
-def _without_start_up_noise():
-    """Filters stderr, of C++ code too; a terminal shows one line in the meantime."""
-    with contextlib.ExitStack() as stack:
-        try:
-            output = stack.enter_context(tempfile.TemporaryFile())
-            stderr = os.dup(2)
-        except OSError:  # stderr is closed, or there is no temporary folder
-            yield
-            return
-        is_terminal = os.isatty(stderr)
-        if is_terminal:
-            os.write(stderr, _LOADING)
-        os.dup2(output.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            if is_terminal:
-                os.write(2, b"\r" + b" " * len(_LOADING) + b"\r")
-            output.seek(0)
-            with contextlib.suppress(OSError):  # stderr cannot be written
-                for line in output:
-                    if not _START_UP_NOISE.search(line):
-                        os.write(2, line)
 
 
 @contextlib.contextmanager
 def messages_printed():
-    """Prints what the library logs, as long as a command runs."""
+    """Prints the log messages of the package while a command runs."""
     logger, handler = logging.getLogger("zoo"), _Messages()
     level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
@@ -159,7 +101,7 @@ def as_typed():
 
 
 def print_table(rows):
-    """Prints rows of text in columns; on a terminal the last column is wrapped."""
+    """Prints rows of text in columns. On a terminal, the last column is wrapped."""
     rows = [[_UNPRINTABLE.sub("?", text) for text in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     margin = sum(widths[:-1]) + 2 * len(widths[:-1])

@@ -10,22 +10,26 @@ from zoo.errors import InputError
 BATCH_SIZE = 256
 PICTURES = (".png", ".jpg", ".jpeg")
 """Suffixes of the pictures that can be written."""
+FILMS = (".gif", ".webp")
+"""Suffixes of animations."""
 
 
 @contextlib.contextmanager
 def writing_to(output):
-    """Creates the folder of an output file; an OSError becomes an InputError.
+    """Creates the folder of an output file, and yields the path of a file that becomes it.
 
-    A file that could not be written completely is removed.
+    A file that could not be written completely is removed, and the one that it was to replace
+    stays. An OSError becomes an InputError.
     """
-    existed = output.exists()
+    from zoo import storage
+
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        yield
+        with storage.replacing(output.resolve()) as path:
+            yield path
     except OSError as error:
-        if not existed and output.is_file():
-            output.unlink()
-        where = f" ({error.filename})" if error.filename not in (None, str(output)) else ""
+        is_output = error.filename is None or Path(error.filename).name == output.name
+        where = "" if is_output else f" ({error.filename})"
         raise InputError(
             f"Cannot write {output}: {error.strerror or error}{where}."
             " Choose another place with -o."
@@ -50,43 +54,45 @@ def check_suffix(output, *suffixes):
         raise InputError(f"The name for -o must end in one of {kinds}. Received: {output}")
 
 
-def picture_path(output, stem):
+def picture_path(output, stem, *more):
     """Returns the path for a picture or its arrays: output, or else the first unused name.
 
     Raises:
-      InputError: if output is neither a picture nor a .npz.
+      InputError: if output is neither a picture, nor a .npz, nor of the suffixes `more`.
     """
     output = output or unused_name(stem)
-    check_suffix(output, *PICTURES, ".npz")
+    check_suffix(output, *PICTURES, *more, ".npz")
     return output
 
 
-def load_saved_model(name):
+def load_saved_model(name, trust=None):
     """Finds and loads a SavedModel; a wrong name is refused before TensorFlow is imported.
 
     Args:
       name: name of a pretrained model, or path of a SavedModel or run.
+      trust: as of `zoo.load`.
 
     Returns:
       zoo.exports.saved_model.SavedModel.
 
     Raises:
       InputError: if there is none of that name.
-      ArtefactError: if it is damaged.
+      ArtefactError: if it is damaged or refused.
     """
     from zoo.exports import pretrained
 
     folder = pretrained.find(name)
     from zoo.exports import saved_model
 
-    return saved_model.load(folder)
+    return saved_model.load(folder, trust)
 
 
-def load_capable(name, verb, needs, reason, kinds=("image",)):
+def load_capable(name, trust, verb, needs, reason, kinds=("image",)):
     """Loads a SavedModel that has certain methods.
 
     Args:
       name: as of `load_saved_model`.
+      trust: as of `zoo.load`.
       verb: str; the command.
       needs: list of str; the methods.
       reason: str; completes "zoo VERB is not defined for NAME, because ...".
@@ -94,7 +100,7 @@ def load_capable(name, verb, needs, reason, kinds=("image",)):
 
     Raises:
       InputError: if it lacks one of the methods, is for other data, or there is none of that name.
-      ArtefactError: if it is damaged.
+      ArtefactError: if it is damaged or refused.
     """
     from zoo.exports import pretrained
     from zoo.exports.cards import read_card
@@ -106,7 +112,7 @@ def load_capable(name, verb, needs, reason, kinds=("image",)):
     if not {*needs} <= {*methods}:
         raise InputError(
             f"zoo {verb} is not defined for {card.get('model', folder.name)}, because {reason}."
-            f" It supports: {', '.join(methods)}"
+            f" It supports: {', '.join(methods)}. Pretrained models that can: {_capable(needs)}"
         )
     kind = card.get("spec", {}).get("kind", kinds[0])
     if kind not in kinds:
@@ -114,7 +120,17 @@ def load_capable(name, verb, needs, reason, kinds=("image",)):
             f"zoo {verb} is not defined for {card['model']}, because it is a model of"
             f" {KINDS[kind].noun}s, not of {' or '.join(f'{KINDS[kind].noun}s' for kind in kinds)}"
         )
-    return load_saved_model(folder)
+    return load_saved_model(folder, trust)
+
+
+def _capable(needs):
+    """Returns the names of the pretrained models that have certain methods, as text."""
+    from zoo.exports import pretrained
+    from zoo.exports.cards import read_card
+
+    folders = [item for tags in pretrained.pretrained().values() for item in tags.items()]
+    names = [tag for tag, folder in folders if {*needs} <= {*read_card(folder).get("can", ())}]
+    return ", ".join(sorted(names)) or "none"
 
 
 def print_texts(texts, spec, first=0):
@@ -127,14 +143,22 @@ def print_texts(texts, spec, first=0):
 
 def title(model):
     """Returns the name of a SavedModel and its training step: "vae, step 1,000"."""
-    return f"{model.name}, step {model.card['step']:,}" if "step" in model.card else model.name
+    from zoo.render import short_name
+
+    name = short_name(model.name)
+    return f"{name}, step {model.card['step']:,}" if "step" in model.card else name
 
 
-def draw_samples(model, num_samples, seed, condition=None, first=0):
-    """Returns samples, [num_samples, *shape], computed in batches."""
+def draw_samples(model, num_samples, seed, condition=None, first=0, means=False):
+    """Returns samples, or means given latents of the prior, [num_samples, *shape], in batches."""
     import numpy as np
 
+    from zoo.random import as_seed
+    from zoo.sampling import latents
+
     def sample(start, k, condition):
+        if means:
+            return model.decode(latents(model, len(k), as_seed(seed), first + start), condition)
         return model.sample(len(k), seed, condition, first + start)
 
     return in_batches(sample, np.arange(num_samples), condition)
@@ -214,27 +238,43 @@ def _condition_images(model, path):
     return load_matching_data(model).test.take(BATCH_SIZE, condition=True)[1]
 
 
-def write_picture(output, what, picture, columns, legend, arrays):
+def write_picture(output, model, what, legend, layout, arrays, **info):
     """Writes a picture or its arrays, and prints a line about it.
 
     Args:
       output: Path, as of `picture_path`.
-      what: str; names the contents.
-      picture: float32 [n, *shape], row by row.
-      columns: int; images per row.
-      legend: str; explains a row.
+      model: SavedModel.
+      what: str; names the contents, before the name of the model: "20 reconstructions".
+      legend: str; says what the images are, after "of": "test images of mnist".
+      layout: dict, arguments of `render.grid`.
       arrays: dict of name to array; None is left out.
+      **info: texts that a PNG stores besides the model and its sha256.
     """
     from zoo import render
 
-    with writing_to(output):
+    contents = ""
+    with writing_to(output) as path:
         if output.suffix.lower() in PICTURES:
-            render.save_grid(output, picture, columns=columns)
+            layout["title"] = f"{title(model)}: {what} {legend}"
+            render.save_grid(path, info=model_info(model) | info, **layout)
         else:
             arrays = {name: array for name, array in arrays.items() if array is not None}
-            save_arrays(output, **arrays)
-            legend = ", ".join(arrays)
-    echo(f"Wrote {what}, to {output}: {legend}")
+            save_arrays(path, **arrays)
+            contents = f": {', '.join(arrays)}"
+    echo(f"Wrote {what} by {title(model)}, {legend}, to {output}{contents}")
+
+
+def model_info(model):
+    """Returns what a PNG stores about a SavedModel."""
+    from zoo.render import short_name
+
+    info = {"model": short_name(model.name), "sha256": model.sha256}
+    return info | {key: model.card[key] for key in ("step",) if key in model.card}
+
+
+def first_indices(number):
+    """Returns the indices of the first examples, as a PNG stores them: "0-15"."""
+    return f"0-{number - 1}" if number > 1 else "0"
 
 
 def condition_key(model):

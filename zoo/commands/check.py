@@ -16,14 +16,14 @@ from zoo.errors import ArtefactError
     "settings",
     multiple=True,
     metavar="NAME=VALUE",
-    help="A hyperparameter, for example to make a large model smaller. Repeatable.",
+    help="Set a model option (see zoo info), for example to test a smaller model. Repeatable.",
 )
 def command(name, settings):
     """Run the conformance tests on a model.
 
-    NAME is a name in `zoo list`, PACKAGE:NAME, or FILE.py:Class. The data are small images: binary,
-    8-bit, in colour and with labels. Inapplicable tests are skipped. The exit code is 0 if all
-    others passed, else 3. To run the same tests in a package with pytest, write
+    NAME is a name in `zoo list`, PACKAGE:NAME, or FILE.py:Class. The test data are small examples
+    of every kind that the model supports. Inapplicable tests are skipped. The exit code is 3 if one
+    failed. To run the same tests with pytest in a package, write
     `test_conformance = zoo.testing.conformance(Model)`.
     """
     from zoo import registry
@@ -36,7 +36,7 @@ def command(name, settings):
     try:
         subjects = testing.subjects(cls, **parse_options(cls, settings))
     except testing.ConformanceError as error:
-        raise ArtefactError(error) from None
+        raise ArtefactError(str(error)) from None
     ran, failed, kinds = 0, 0, []
     for subject in subjects:
         if subject.refusal:
@@ -49,7 +49,7 @@ def command(name, settings):
             echo(f"{subject.kind:12}{check:33}{result}")
             ran, failed = ran + 1, failed + bool(problem)
             if problem and check == "contract":
-                echo(f"{subject.kind:12}skipped: the other tests, which need a model")
+                echo(f"{subject.kind:12}skipped: the other tests, which require a valid model")
                 break
     echo(f"{ran} tests ran on {', '.join(kinds)} data: {failed} failed.")
     if failed:
@@ -57,7 +57,7 @@ def command(name, settings):
 
 
 def failure(subject, check):
-    """Runs a test; returns a line that says how it failed, or None."""
+    """Runs a test. Returns a line that describes the failure, or None."""
     from zoo import registry, testing
 
     try:
@@ -66,5 +66,5 @@ def failure(subject, check):
         return str(error)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # SystemExit is a failure of the model, too
+    except BaseException as error:  # includes SystemExit
         return registry.describe_error(error, inspect.getsourcefile(subject.cls))

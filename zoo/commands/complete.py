@@ -7,6 +7,7 @@ from zoo.commands._console import echo
 from zoo.commands._pictures import (
     check_suffix,
     condition_key,
+    first_indices,
     in_batches,
     load_capable,
     picture_path,
@@ -24,31 +25,31 @@ HIDDEN = 0.5  # the grey of pixels that the model is not given
 
 
 @click.command()
-@_options.test_images(8, "Number of images, each a row; or of completions of a prompt.")
+@_options.test_images(8, "Number of images (one per row), or of completions of a prompt.")
 @click.option(
-    "--keep", type=click.Choice(HALVES), help="The half that the model is given. Default: top."
+    "--keep", type=click.Choice(HALVES), help="The half of the images to keep. Default: top."
 )
 @click.option("--times", type=click.IntRange(1), help="Completions per row. Default: 6.")
-@click.option("--prompt", metavar="TEXT", help="The start of the texts that a model of texts ends.")
+@click.option("--prompt", metavar="TEXT", help="The start of the text, for a text model.")
 @_options.seed
 @_options.output(
     "FILE.png|FILE.txt|FILE.npz",
     "A picture, the texts, or the arrays. Default: a new PNG in this folder; texts are printed.",
 )
-def command(name, number, keep, times, prompt, seed, output, **source):
-    """Generate one half of test images, given the other half, or the rest of a text.
+def command(name, trust, number, keep, times, prompt, seed, output, **source):
+    """Complete halves of test images, or the start of a text.
 
     A row shows the image, the half that is kept, and completions. Pixels are generated in raster
     order, so kept pixels below, or to the right in the same row, are ignored.
 
     \b
     zoo complete runs/20260101-120000-pixelcnn-binarized_mnist
-    zoo complete runs/20260101-120000-pixelcnn-binarized_mnist --keep left -o digits.png
-    zoo complete runs/20260101-120000-char_rnn-tinyshakespeare --prompt "To be" -n 3
+    zoo complete runs/20260101-120000-pixelcnn-binarized_mnist --keep left
+    zoo complete runs/20260101-120000-char_rnn-tinyshakespeare --prompt "To be"
     """  # noqa: D301
     reason = "it cannot generate a part of an example given the rest"
     kinds = ("image", "tokens") if prompt is None else ("tokens",)
-    model = load_capable(name, "complete", ["complete"], reason, kinds)
+    model = load_capable(name, trust, "complete", ["complete"], reason, kinds)
     if model.spec.kind == "tokens":
         _complete_prompt(model, number, prompt, seed, output, keep=keep, times=times, **source)
     else:
@@ -88,12 +89,12 @@ def _complete_prompt(model, number, prompt, seed, output, **others):
     if output is None:
         print_texts(texts, spec)
         return
-    with writing_to(output):
+    with writing_to(output) as path:
         if output.suffix.lower() == ".npz":
             arrays = {"mask": mask, "completions": texts, condition_key(model): condition}
-            save_arrays(output, **{k: v for k, v in arrays.items() if v is not None})
+            save_arrays(path, **{k: v for k, v in arrays.items() if v is not None})
         else:
-            render.save(output, texts, spec)
+            render.save(path, texts, spec)
     echo(f"Wrote {number} completions by {title(model)}, seed {seed}, to {output}")
 
 
@@ -116,18 +117,22 @@ def _complete_images(model, number, keep, times, seed, output, source):
 
     kept = np.where(mask > 0, x, np.float32(HIDDEN))
     picture = np.concatenate([x[:, None], kept[:, None], completions], axis=1)
-    what = (
-        f"{times} completions by {title(model)}, for each of {len(x)} test images of {test.name},"
-        f" seed {seed}"
+    labels = ["image", f"{keep} half", "completions", *[""] * (times - 1)]
+    write_picture(
+        output,
+        model,
+        f"{times} completions",
+        f"for each of {len(x)} test images of {test.name}, seed {seed}",
+        {
+            "images": picture.reshape(-1, *test.shape),
+            "columns": 2 + times,
+            "column_labels": labels,
+        },
+        {"images": x, "mask": mask, "completions": completions, condition_key(model): condition},
+        data=test.name,
+        seed=seed,
+        index=first_indices(len(x)),
     )
-    legend = f"each row shows the image, its {keep} half and the completions"
-    arrays = {
-        "images": x,
-        "mask": mask,
-        "completions": completions,
-        condition_key(model): condition,
-    }
-    write_picture(output, what, picture.reshape(-1, *test.shape), 2 + times, legend, arrays)
 
 
 def keep_mask(keep, shape):

@@ -14,43 +14,41 @@ from zoo.errors import InputError
 @click.command("data")
 @click.argument("name", required=False)
 @_options.source
-@click.option(
-    "--skip-damaged", is_flag=True, default=None, help="Leave out files that cannot be read."
-)
+@click.option("--skip-damaged", is_flag=True, default=None, help="Skip files that cannot be read.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "-o",
     "--output",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Write the first training examples: a grid of images (.png), texts (.txt) or sounds"
+    help="Write the first training examples to a file: images (.png), texts (.txt) or sounds"
     " (.wav).",
 )
-def command(name, as_json, output, **given):
-    """List the data sets that need no download, or describe one.
+def command(name, as_json, output, **settings):
+    """List the bundled data sets, or describe a data set.
 
-    NAME is a listed name, any other name of TensorFlow Datasets, or the path of a folder of images,
-    of sounds (.wav) or of texts (.txt), a .npz, a .npy or a .txt. A path must contain a separator,
-    for example ./photos.
+    NAME is a listed name, a name in TensorFlow Datasets, or a path. A path is a folder of images,
+    sounds (.wav) or texts (.txt), or a .npz, .npy or .txt file. It must contain a separator, for
+    example ./photos.
     """
     from zoo import datasets
 
-    given = {option: value for option, value in given.items() if value}
+    settings = {option: value for option, value in settings.items() if value}
     if name is None:
-        if given or output:
-            raise click.UsageError("The options of a data set, and -o, need a NAME.")
+        if settings or output:
+            raise click.UsageError("Options other than --json require the NAME of a data set.")
         _list(datasets.summaries(), as_json)
         return
-    splits = datasets.load_dataset(name, **given)
+    splits = datasets.load_dataset(name, **settings)
     spec = splits.train.spec
     if output:
         from zoo.render import SUFFIXES, save
 
         if output.suffix != SUFFIXES[spec.kind]:
-            raise InputError(f"Expected FILE{SUFFIXES[spec.kind]} for -o. Received: {output}")
+            raise InputError(f"-o must end in {SUFFIXES[spec.kind]}. Received: {output}")
         x = next(iter(splits.train.batches(64)))
-        with writing_to(output):
-            save(output, x.numpy(), spec)
+        with writing_to(output) as path:
+            save(path, x.numpy(), spec)
     if as_json:
         echo(json.dumps(_facts(splits), indent=2))
         return
@@ -84,5 +82,5 @@ def _list(summaries, as_json):
         echo(json.dumps(rows, indent=2))
         return
     print_table([("NAME", "DESCRIPTION"), *summaries.items()])
-    echo("\nTensorFlow Datasets downloads any other name it has.")
+    echo("\nOther names are downloaded from TensorFlow Datasets.")
     echo("Paths must contain a separator, for example ./photos or ./x.npz.")

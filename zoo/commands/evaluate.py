@@ -30,7 +30,13 @@ class _Command(click.Command):
 )
 @_options.data
 @_options.source
-@click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True)
+@click.option(
+    "--split",
+    type=click.Choice(SPLITS),
+    default="test",
+    show_default=True,
+    help="Split of the data set to evaluate on.",
+)
 @click.option(
     "-k",
     type=click.IntRange(1),
@@ -40,7 +46,7 @@ class _Command(click.Command):
 @click.option(
     "--limit",
     type=click.IntRange(1),
-    help="Number of examples, evenly spaced, used for the likelihood. Default: all.",
+    help="Number of evenly spaced examples used for the likelihood. Default: all.",
 )
 @click.option(
     "--samples",
@@ -51,11 +57,17 @@ class _Command(click.Command):
     "--features",
     type=_options.PathType(),
     metavar="DIR",
-    help="Classifier whose features compare samples with images. Default: the one included for"
-    " the data set.",
+    help="Classifier for feature-based sample metrics. Default: the bundled classifier for the data"
+    " set.",
 )
 @_options.seed
-@click.option("--batch-size", type=click.IntRange(1), default=200, show_default=True)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    default=200,
+    show_default=True,
+    help="Examples per batch. Affects speed and memory only.",
+)
 @_options.output("FILE.json", "Also write the scores to this file.")
 def command(name, output, **settings):
     """Compute scores of a SavedModel.
@@ -82,18 +94,15 @@ def command(name, output, **settings):
         if scores:
             _report(scores, output)
     if pretrained.is_name(name) and not output:
-        echo(f"The card of {name} is read-only. To store these scores, add -o FILE.json.")
+        echo(f"The card of {name} is read-only. To store the scores, add -o FILE.json.")
 
 
 def _report(scores, output):
-    """Prints a table of scores, and writes them to a file."""
+    """Prints a table of scores and writes them to a file if output is given."""
     from zoo import storage
-    from zoo.evaluation.scores import format_score
+    from zoo.evaluation.scores import table
 
-    table = [("METRIC", "VALUE", "REAL", "ON"), *map(format_score, scores)]
-    if not any(real for _, _, real, _ in table[1:]):
-        table = [(metric, value, on) for metric, value, _, on in table]
-    print_table(table)
+    print_table(table(scores))
     if output:
         with writing_to(output):
             storage.write_json(output, scores)

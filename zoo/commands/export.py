@@ -13,7 +13,7 @@ from zoo.commands._options import PathType
 def command(run, folder, half):
     """Export the best checkpoint of a run as a SavedModel.
 
-    DIR must not exist. By default the SavedModel is written into the run.
+    DIR must not exist. By default, the SavedModel is written into the folder of the run.
     """
     from zoo.exports.cards import read_card
     from zoo.runs.folder import Run, as_argument

@@ -19,14 +19,15 @@ def command():
     "--output",
     metavar="DIR",
     type=_options.PathType(),
-    help="A new folder. Default: features-DATA.",
+    help="Folder to write, which must not exist. Default: features-DATA.",
 )
-@click.option("--epochs", type=click.IntRange(1), help="Passes over the training data.")
+@click.option("--epochs", type=click.IntRange(1), help="Number of epochs. Default: 10.")
 @_options.seed
 def train(data, size, output, epochs, seed):
-    """Train a classifier on the labels of DATA and save it as a SavedModel.
+    """Train a classifier on the labels of DATA.
 
-    DATA is the name of a data set (zoo data), or the path of a folder, .npz or .npy with labels.
+    DATA is the name of a data set (see zoo data), or the path of a folder or a .npz file with
+    labels. The classifier is saved as a SavedModel.
 
     \b
     zoo features train mnist
@@ -35,11 +36,11 @@ def train(data, size, output, epochs, seed):
     from zoo import datasets
     from zoo.evaluation import features
 
-    found = datasets.load_dataset(data, size)
-    echo(found.describe())
+    splits = datasets.load_dataset(data, size)
+    echo(splits.describe())
     folder = features.train(
-        found,
-        output or f"features-{'-'.join(found[0].name.split())}",
+        splits,
+        output or f"features-{'-'.join(splits[0].name.split())}",
         epochs or features.EPOCHS,
         seed,
         command=as_typed(),

@@ -10,7 +10,7 @@ from zoo.commands._console import echo, print_table
 @_options.model
 @_options.as_json
 def command(name, as_json):
-    """Describe a model: its paper, options, methods and pretrained weights.
+    """Describe a model: paper, methods, options, pretrained weights.
 
     NAME is a name in `zoo list`, PACKAGE:NAME, or FILE.py:Class.
     """
@@ -63,7 +63,7 @@ def command(name, as_json):
         ]
     )
     if options:
-        echo(f"\nOptions, used as: zoo train {name} --set {options[0].name}=VALUE")
+        echo(f"\nOptions, set with: zoo train {name} --set {options[0].name}=VALUE")
         rows = [
             (
                 option.name,
@@ -73,4 +73,4 @@ def command(name, as_json):
             )
             for option in options
         ]
-        print_table([("NAME", "TYPE", "DEFAULT", "MEANING"), *rows])
+        print_table([("NAME", "TYPE", "DEFAULT", "DESCRIPTION"), *rows])

@@ -15,8 +15,8 @@ def command(as_json):
     from zoo.registry.entry_points import plugins_disabled
 
     models = registry.models()
-    shipped = pretrained.pretrained(models)
-    rows = [(name, entry, [*shipped.get(entry, {})]) for name, entry in models.items()]
+    tags_of = pretrained.pretrained(models)
+    rows = [(name, entry, [*tags_of.get(entry, {})]) for name, entry in models.items()]
     if message := plugins_disabled():
         echo(message, err=True)
     if as_json:

@@ -18,15 +18,16 @@ IMPORTED = ("itertools", "keras", "numpy", "pytest", "tensorflow", "zoo")  # by 
 def command(name):
     """Write a package with one model to ./zoo-NAME.
 
-    It contains a model with an exact likelihood, its tests, a README and a workflow that runs the
-    tests. NAME is the model's name in `zoo`: lower-case letters, digits and dashes.
+    The package contains a working model with an exact likelihood, tests, a README and a CI
+    workflow. NAME is the model's name in `zoo`. It consists of lower-case letters, digits and
+    dashes.
     """
     from zoo.registry.entry_points import entries
 
     module, cls = name.replace("-", "_"), "".join(map(str.capitalize, name.split("-")))
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise InputError(
-            "NAME must consist of lower-case letters, digits and dashes, as wgan-gp."
+            "NAME must consist of lower-case letters, digits and dashes, for example wgan-gp."
             f" Received: {name}"
         )
     if keyword.iskeyword(module) or keyword.iskeyword(cls) or name in IMPORTED:
@@ -51,10 +52,10 @@ def command(name):
     except OSError as error:
         raise InputError(f"Cannot create {folder}: {error.strerror}.") from error
 
-    words = {"zoo_example": f"zoo_{module}", "Example": cls, "example": name}
+    replacements = {"zoo_example": f"zoo_{module}", "Example": cls, "example": name}
 
     def rename(text):
-        return re.sub("|".join(words), lambda match: words[match[0]], text)
+        return re.sub("|".join(replacements), lambda match: replacements[match[0]], text)
 
     for source in sorted(TEMPLATE.rglob("*")):
         path = folder / rename(str(source.relative_to(TEMPLATE)))

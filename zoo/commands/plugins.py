@@ -13,7 +13,7 @@ import click
 from zoo.commands._console import echo, print_table
 from zoo.errors import ArtefactError, InputError
 
-IMPORT_SECONDS = 120  # the longest time that the import of a model may take
+IMPORT_SECONDS = 120  # time limit for the import of a model
 IMPORT = """
 import os
 import sys
@@ -45,9 +45,9 @@ os._exit(0)  # also ends threads that a plugin started
 def command(do_import):
     """Check installed plugins.
 
-    Problems and suggested fixes are listed below the table. Without --import no code of a plugin
-    runs. The exit code is 3 if a model is unusable. To disable all plugins for one command, write
-    ZOO_PLUGINS= in front of it.
+    Problems and suggested fixes are listed below the table. Without --import, no plugin code runs.
+    The exit code is 3 if a model is unusable. To disable all plugins, set ZOO_PLUGINS to the empty
+    string: ZOO_PLUGINS= zoo list
     """
     from zoo import registry
     from zoo.progress import Bars
@@ -70,7 +70,7 @@ def command(do_import):
     print_table([("PACKAGE", "VERSION", "MODEL", "STATE"), *rows])
     if message := plugins_disabled():
         echo(message, err=True)
-    for name in sorted({entry.name for typed, entry in models.items() if typed != entry.name}):
+    for name in sorted({entry.name for key, entry in models.items() if key != entry.name}):
         echo(explain_clash(name, models), err=True)
     for name, entry in models.items():
         if entry.api == 1 and not entry.problem:
@@ -82,7 +82,7 @@ def command(do_import):
 
 
 def diagnose(name):
-    """Imports a model in a separate process; returns what is wrong, or ""."""
+    """Imports a model in a separate process. Returns the problem, or "" if there is none."""
     from zoo import registry
 
     with tempfile.TemporaryDirectory() as folder:
@@ -109,7 +109,7 @@ def diagnose(name):
 
 
 def explain_clash(name, models):
-    """Returns what to write for each of the models that share a name.
+    """Returns a message with the names to write for models that share a name.
 
     Args:
       name: str.
@@ -118,8 +118,11 @@ def explain_clash(name, models):
     from zoo import registry
 
     try:
-        own = registry.find(name)
+        preferred = registry.find(name)
     except InputError as error:
         return str(error)
     others = [shortest for shortest, entry in models.items() if shortest != entry.name == name]
-    return f"{name} means the model in {own.package}. For another, write {' or '.join(others)}."
+    return (
+        f"{name} refers to the model in {preferred.package}. For another, write"
+        f" {' or '.join(others)}."
+    )

@@ -1,4 +1,4 @@
-"""`zoo train NAME`: from a name to a SavedModel."""
+"""`zoo train NAME`: trains a model and exports it as a SavedModel."""
 
 import signal
 import sys
@@ -14,23 +14,27 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 @click.command()
 @click.argument("name", required=False, shell_complete=complete_model)
-@click.option("--data", help="Name of a data set (zoo data), or path: zoo data --help.")
+@click.option("--data", help="Name or path of a data set (see zoo data --help).")
 @source
+@click.option("--skip-damaged", is_flag=True, default=None, help="Skip files that cannot be read.")
 @click.option(
-    "--skip-damaged", is_flag=True, default=None, help="Leave out files that cannot be read."
+    "--conditional", is_flag=True, default=None, help="Condition the model on the labels."
 )
 @click.option(
-    "--conditional", is_flag=True, default=None, help="Train with the labels of the data."
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set a model option (see zoo info). Repeatable.",
 )
-@click.option("--set", "settings", multiple=True, metavar="K=V", help="A model option: zoo info.")
 @click.option(
     "--epochs",
     type=click.IntRange(1),
-    help="Passes over the training data. With --resume, the new total: a learning rate schedule is"
-    " stretched, so the result is not that of one long run.",
+    help="Number of epochs. With --resume, the new total. It stretches the learning rate schedule,"
+    " so the result differs from that of one long run.",
 )
 @click.option("--batch-size", type=click.IntRange(1), help="Examples per step.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Default: 0.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Random seed. Default: 0.")
 @click.option(
     "--patience",
     type=click.IntRange(1),
@@ -49,15 +53,19 @@ PRECISIONS = ("auto", "float32", "bfloat16")
     "--config",
     metavar="FILE",
     type=PathType(),
-    help="Take the settings that are not given from the run.json of another run.",
+    help="run.json of another run. Its settings are the defaults of this run.",
 )
 @click.option(
-    "--precision", type=click.Choice(PRECISIONS), help="Default: auto; with --resume, as before."
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    help="Precision of computations. Default: auto. With --resume: that of the run.",
 )
-@click.option("--jit/--no-jit", default=None, help="Compile with XLA. Default: on a GPU.")
-@click.option("--deterministic", is_flag=True, help="Bit-equal results on a GPU too, but slower.")
-@click.option("--dry-run", is_flag=True, help="Do one step of everything, keep nothing.")
-def command(name, resume, config, run, settings, dry_run, **given):
+@click.option("--jit/--no-jit", default=None, help="Compile with XLA. Default: only on a GPU.")
+@click.option(
+    "--deterministic", is_flag=True, help="Make results on a GPU bit-equal. This is slower."
+)
+@click.option("--dry-run", is_flag=True, help="Run one step of each stage and save nothing.")
+def command(name, resume, config, run, settings, dry_run, **arguments):
     """Train a model and export it as a SavedModel.
 
     \b
@@ -73,17 +81,17 @@ def command(name, resume, config, run, settings, dry_run, **given):
 
     if name is None and resume is None and config is None:
         raise click.UsageError(
-            "Give the NAME of a model (zoo list), --resume RUN (zoo runs), or --config FILE."
+            "A model NAME (see zoo list), --resume RUN (see zoo runs) or --config FILE is required."
         )
     if resume and (run or config):
         other = "--run" if run else "--config"
-        raise click.UsageError(f"--resume RUN names the folder and settings: leave out {other}.")
+        raise click.UsageError(f"--resume cannot be combined with {other}. Omit {other}.")
     if resume and dry_run:
-        raise click.UsageError("--dry-run keeps nothing, so it has nothing to --resume.")
+        raise click.UsageError("--resume cannot be combined with --dry-run. Omit --dry-run.")
     if name:
         name = registry.find(name).address
     saved = Run(resume).recipe if resume else {"model": name}
-    if name and name != saved["model"]:
+    if name and name != saved["model"] and name != registry.find(saved["model"]).address:
         raise InputError(f"{resume} is a run of {saved['model']}. Received: {name!r}")
 
     from zoo.registry.options import parse_options
@@ -91,16 +99,16 @@ def command(name, resume, config, run, settings, dry_run, **given):
     from zoo.runs.interrupts import TrainingInterrupted
     from zoo.runs.recipe import read_config
 
-    given["command"] = as_typed()
+    arguments["command"] = as_typed()
     if settings:
         model = saved["model"] or read_config(config)["model"]
-        given |= parse_options(registry.load(model), settings)
-    given = {key: value for key, value in given.items() if value is not None}
+        arguments |= parse_options(registry.load(model), settings)
+    arguments = {key: value for key, value in arguments.items() if value is not None}
     try:
         if resume:
-            training.resume(resume, **given)
+            training.resume(resume, **arguments)
         else:
-            training.train(name, run=run, config=config, dry_run=dry_run, **given)
-    except TrainingInterrupted as stopped:
-        echo(str(stopped))
-        sys.exit(130 if stopped.number == signal.SIGINT else 143)
+            training.train(name, run=run, config=config, dry_run=dry_run, **arguments)
+    except TrainingInterrupted as interrupt:
+        echo(str(interrupt))
+        sys.exit(130 if interrupt.number == signal.SIGINT else 143)

@@ -14,37 +14,38 @@ from zoo.errors import ArtefactError, InputError
     "--features",
     type=_options.PathType(),
     metavar="DIR",
-    help="Classifier whose features compare samples with images. Default: the one included for"
-    " the data set.",
+    help="Classifier for feature-based sample metrics. Default: the bundled classifier for the data"
+    " set.",
 )
 @click.option("--quick", is_flag=True, help="Recompute only scores that take seconds.")
-def command(name, data, features, quick):
-    """Verify the files of a SavedModel and recompute the scores in its card.
+def command(name, trust, data, features, quick):
+    """Verify the files and the scores of a SavedModel.
 
-    Files are verified by their sha256. A recomputed score may differ by a quarter of its standard
-    error, to allow for rounding differences between machines. Scores of speed, of other data or of
-    another classifier are left out. The exit code is 3 if a file or a score does not match.
+    Files are compared with the checksums in the card, and scores are recomputed. A score may differ
+    by a quarter of its standard error, to allow for rounding differences between machines. Scores
+    of speed, for other data or with another classifier are skipped. The exit code is 3 if a file or
+    a score does not match.
     """
     from zoo.evaluation.scores import format_score
     from zoo.evaluation.verification import verify
 
-    checks = verify(name, data, features=features, quick=quick)
-    table, left_out, wrong = [("METRIC", "CARD", "HERE", "AGREE", "ON")], {}, []
+    checks = verify(name, data, features=features, quick=quick, trust=trust)
+    table, skipped, different = [("METRIC", "CARD", "HERE", "AGREE", "ON")], {}, []
     for check in checks:
-        metric, value, _, on = format_score(check.score)
+        metric, value, _, protocol = format_score(check.score)
         if check.new is None:
-            left_out.setdefault(check.reason, []).append(metric)
+            skipped.setdefault(check.reason, []).append(metric)
             continue
         agree = "yes" if check.agrees else "NO"
-        table.append((metric, value, format_score(check.new)[1], agree, on))
+        table.append((metric, value, format_score(check.new)[1], agree, protocol))
         if not check.agrees:
-            wrong.append(metric)
-    for reason, metrics in left_out.items():
+            different.append(metric)
+    for reason, metrics in skipped.items():
         echo(f"Not verified: {', '.join(metrics)}. {reason}", err=True)
     if len(table) == 1:
         raise InputError(f"No score in the card of {name} can be recomputed here.")
     print_table(table)
-    if wrong:
-        raise ArtefactError(f"{name} does not match its card. Different: {', '.join(wrong)}.")
+    if different:
+        raise ArtefactError(f"{name} does not match its card. Different: {', '.join(different)}.")
     count = len(table) - 1
     echo(f"{name} verified: all files and {count} score{'s' * (count > 1)} match.")
