@@ -1,4 +1,4 @@
-"""The DDPM: the conformance checks, and its mathematics against independent numbers."""
+"""DDPM: conformance tests, and formulas that equal independent computations."""
 
 import itertools
 
@@ -19,7 +19,7 @@ SEED = tf.constant([1, 2])
 
 
 def small(shape=(2, 2, 1), levels=2, **options):
-    """A small DDPM whose network does not predict nearly 0."""
+    """Returns a small DDPM with perturbed weights, so that its predictions are not near 0."""
     keras.utils.set_random_seed(1)
     model = make(DDPM, shape, levels, filters=4, num_blocks=1, **options)
     for k, weight in enumerate(model.trainable_weights):
@@ -28,25 +28,25 @@ def small(shape=(2, 2, 1), levels=2, **options):
 
 
 def alphas(model):
-    """1 - beta_t of the paper for t = 1 … T, in double precision: a_t^2 is their product."""
+    """Returns 1 - beta_t of the paper for t = 1 … T in float64. Their product is a_t^2."""
     return np.cos(model.angles[1:]) ** 2 / np.cos(model.angles[:-1]) ** 2
 
 
 def by_hand(model, t):
-    """beta_t, alpha_t, and the products of all alphas up to t and up to t - 1."""
+    """Returns beta_t, alpha_t, and the products of all alphas up to t and up to t - 1."""
     alpha = alphas(model)
     return 1.0 - alpha[t - 1], alpha[t - 1], np.prod(alpha[:t]), np.prod(alpha[: t - 1])
 
 
 def images(model):
-    """All images of a model of few values."""
+    """Returns all possible images of a model."""
     grid = np.linspace(0.0, 1.0, model.levels)
-    found = np.array([*itertools.product(grid, repeat=int(np.prod(model.shape)))], np.float32)
-    return tf.constant(found.reshape(-1, *model.shape))
+    values = np.array([*itertools.product(grid, repeat=int(np.prod(model.shape)))], np.float32)
+    return tf.constant(values.reshape(-1, *model.shape))
 
 
 def bounds(model, x, count, first=0):
-    """Many draws of `log_prob` of each image: [count, n]."""
+    """Returns repeated estimates of `log_prob` per image, [count, n]."""
     many = tf.tile(x, (count, 1, 1, 1))
     return model.log_prob(many, SEED, first=first).numpy().reshape(count, len(x)).astype(np.float64)
 
@@ -71,7 +71,7 @@ def test_the_first_noise_is_a_quarter_of_a_level(levels):
     assert float(s[0, 0, 0, 0] / a[0, 0, 0, 0]) * (levels - 1) / 2 == pytest.approx(1 / 4)
 
 
-def test_posterior_is_that_of_the_paper():
+def test_the_posterior_equals_that_of_the_paper():
     """Ho et al., equations 6 and 7."""
     model = small(diffusion_steps=6, num_steps=6, sampler="ddpm")
     x0, x = np.random.default_rng(1).standard_normal((2, 1, 2, 2, 1)).astype(np.float32)
@@ -84,7 +84,7 @@ def test_posterior_is_that_of_the_paper():
         assert variance == pytest.approx(beta * (1.0 - before) / (1.0 - bar), rel=1e-3, abs=1e-9)
 
 
-def test_a_step_of_ddpm_is_algorithm_2():
+def test_a_ddpm_step_equals_algorithm_2():
     model = small(diffusion_steps=6, num_steps=6, sampler="ddpm")
     x = tf.constant([[[[0.1], [-0.2]], [[0.0], [0.3]]]])
     for t in range(2, 6):
@@ -101,7 +101,7 @@ def test_a_step_of_ddpm_is_algorithm_2():
         np.testing.assert_allclose(loc[inside], expected[inside], rtol=1e-4, atol=1e-5)
 
 
-def test_the_noise_of_a_short_step_is_as_exact_as_that_of_a_long_one():
+def test_the_noise_of_a_short_step_is_accurate():
     model = small(levels=256, diffusion_steps=1000, sampler="ddpm")
     t = np.arange(2, 1001)
     bar = np.cos(model.angles) ** 2
@@ -113,8 +113,8 @@ def test_the_noise_of_a_short_step_is_as_exact_as_that_of_a_long_one():
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
 @pytest.mark.parametrize("num_steps", [1, 3, 7])
-def test_samples_are_of_the_steps_of_song_et_al(sampler, num_steps):
-    """Equation 12 with the sigma of equation 16, eta being 1 or 0, over part of the steps."""
+def test_samples_follow_the_steps_of_song_et_al(sampler, num_steps):
+    """Equation 12 with the sigma of equation 16 and eta of 1 or 0, for a subset of the steps."""
     model = small(levels=256, diffusion_steps=7, sampler=sampler, num_steps=num_steps)
     times = [7 * k // num_steps for k in range(num_steps + 1)]
     bar = np.cos(model.angles) ** 2
@@ -139,7 +139,7 @@ def test_samples_are_of_the_steps_of_song_et_al(sampler, num_steps):
     np.testing.assert_allclose(levels, np.clip(expected, 0.0, 255.0), atol=0.51)
 
 
-def test_the_loss_is_that_of_equation_14_over_the_square_of_a():
+def test_the_loss_is_equation_14_divided_by_a_squared():
     model = small(diffusion_steps=5, num_steps=5)
     x = tf.repeat(images(model)[5:6], 64, axis=0)
     u = zoo.random.uniform(zoo.random.fold_in(SEED, 0), 0, 64, ())
@@ -150,15 +150,15 @@ def test_the_loss_is_that_of_equation_14_over_the_square_of_a():
     x_t = keep * (2.0 * x - 1.0) + np.sqrt(1.0 - keep**2) * noise
     v = model.velocity(tf.cast(x_t, tf.float32), t, None)
     error = (noise - np.sqrt(1.0 - keep**2) * x_t - keep * v) / keep  # of the noise it sees
-    # At t = T, where a is 0, the noise says nothing of v.
+    # At t = T, a is 0, and the noise does not determine v.
     expected = np.where(keep > 1e-9, error, 2.0 * x - 1.0 + v)
     loss = model.compute_loss(x, None, SEED, 0)
     assert float(loss) == pytest.approx((expected**2).mean(), rel=1e-4)
 
 
 @pytest.mark.parametrize("steps", [2, 6])
-def test_bound_is_the_whole_sum_on_average(steps):
-    """Against each KL of two normals of the paper, and the decoder summed up by hand."""
+def test_the_bound_is_unbiased(steps):
+    """Compares with the KL divergences of the paper and an explicit sum over the decoder."""
     model = small(levels=4, diffusion_steps=steps, num_steps=steps, sampler="ddpm")
     x = images(model)[37]
     rng, count = np.random.default_rng(1), 4096
@@ -174,19 +174,19 @@ def test_bound_is_the_whole_sum_on_average(steps):
             edges[..., 0], edges[..., -1] = -np.inf, np.inf
             probs = np.diff(1.0 / (1.0 + np.exp(-edges)), axis=-1)
             np.testing.assert_allclose(probs.sum(-1), 1.0)
-            own = np.round(3.0 * x).astype(int)[None, ..., None]
-            total += np.log(np.take_along_axis(probs, own, -1)).sum((1, 2, 3, 4))
+            index = np.round(3.0 * x).astype(int)[None, ..., None]
+            total += np.log(np.take_along_axis(probs, index, -1)).sum((1, 2, 3, 4))
         else:
             to = times - 1
             (loc, scale), (guess, _) = (model.posterior(z, x_t, times, to) for z in (x0, denoised))
             total -= (0.5 * ((loc - guess) / scale) ** 2).numpy().sum((1, 2, 3))
-    drawn = bounds(model, x[None], count)[:, 0]
-    error = np.hypot(drawn.std(), total.std()) / np.sqrt(count)
-    assert drawn.mean() == pytest.approx(total.mean(), abs=4.5 * error)
+    estimates = bounds(model, x[None], count)[:, 0]
+    error = np.hypot(estimates.std(), total.std()) / np.sqrt(count)
+    assert estimates.mean() == pytest.approx(total.mean(), abs=4.5 * error)
     assert error < 0.05 * abs(total.mean())
 
 
-def test_bound_is_tight_where_the_best_network_is_known():
+def test_the_bound_is_tight_for_the_optimal_network():
     """Two fair coins: the mean of x_0 given x_t is tanh(a x_t / s^2), and log p(x) = -2 log 2."""
     model = small((1, 2, 1), num_steps=5)
 
@@ -209,7 +209,7 @@ def test_bounds_of_all_images_sum_to_less_than_one():
 
 
 @pytest.mark.parametrize("shape", [(7, 9, 1), (1, 1, 1), (33, 20, 3)])
-def test_any_size_of_image(shape):
+def test_images_of_any_size(shape):
     model = small(shape, 256, diffusion_steps=4, num_steps=2)
     x = model.sample(2, SEED)
     assert x.shape == (2, *shape)
@@ -230,6 +230,6 @@ def test_any_size_of_image(shape):
         ({"learning_rate": 0.0}, "learning_rate=0.0"),
     ],
 )
-def test_what_cannot_be_is_refused(options, message):
+def test_invalid_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         make(DDPM, **{"shape": (8, 8, 1), **options})

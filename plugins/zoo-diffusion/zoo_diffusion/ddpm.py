@@ -1,14 +1,14 @@
-"""DDPM: a diffusion model, whose network takes noise away, bit by bit, until an image is left.
+"""DDPM: a diffusion model whose network removes noise step by step until an image remains.
 
 With x_0 the image scaled to [-1, 1], and a_t = cos(angle_t), s_t = sin(angle_t) for t = 1 … T,
 
-    q(x_t | x_0) = Normal(a_t x_0, s_t^2 I)        angle_T = pi / 2, so that x_T is noise alone
+    q(x_t | x_0) = Normal(a_t x_0, s_t^2 I)        angle_T = pi / 2, so that x_T is pure noise
     x_T ~ Normal(0, I)
     p(x_{t-1} | x_t) = q(x_{t-1} | x_t, x_0 = denoised(x_t, t))                    t = T … 2
-    p(x_0 | x_1), every value logistic around denoised(x_1, 1), discretised to the levels
+    p(x_0 | x_1), every value a discretized logistic around denoised(x_1, 1)
 
-The network predicts v = a_t noise - s_t x_0, so that its x_0 is a_t x_t - s_t v. The loss is the
-mean square error of v, at a t drawn for each image. `log_prob` is a draw whose mean is the bound
+The network predicts v = a_t noise - s_t x_0, which gives x_0 = a_t x_t - s_t v. The loss is the
+mean squared error of v, with a random t per image. `log_prob` is an unbiased estimate of the bound
 
     log p(x_0) >= E_q[ log p(x_0 | x_1) - sum_{t=2}^T KL_t ],
     KL_t = |x_0 - denoised(x_t, t)|^2 (a_{t-1}^2 / s_{t-1}^2 - a_t^2 / s_t^2) / 2,
@@ -24,19 +24,19 @@ equations 12 and 16.
 
 Differs from the source:
 
-* a schedule of angles (Nichol and Dhariwal, Improved denoising diffusion probabilistic models, ICML
-  2021), which starts where the noise is a quarter of a level;
-* the network predicts v, whose square error is that of equation 14 divided by a_t^2 (Salimans and
-  Ho, Progressive distillation for fast sampling of diffusion models, ICLR 2022);
-* Fourier features of x_t are inputs too (Kingma, Salimans, Poole and Ho, Variational diffusion
-  models, NeurIPS 2021);
+* a schedule of angles that starts at noise of a quarter of a level (Nichol and Dhariwal, Improved
+  denoising diffusion probabilistic models, ICML 2021);
+* the network predicts v, whose squared error is equation 14 divided by a_t^2 (Salimans and Ho,
+  Progressive distillation for fast sampling of diffusion models, ICLR 2022);
+* Fourier features of x_t as additional inputs (Kingma, Salimans, Poole and Ho, Variational
+  diffusion models, NeurIPS 2021);
 * the predicted x_0 is clipped to [-1, 1];
-* the discretized decoder is logistic; "ddpm" draws from it and "ddim" takes its median;
+* the discretized decoder is logistic. "ddpm" samples from it, and "ddim" takes its median;
 * both samplers use 25 of the T steps;
-* a small U-Net: it starts at half the sides, adds its skip connections, normalizes each position,
-  and has no attention and no dropout;
-* time and label scale and shift the normalized values;
-* AdamW, with a learning rate that rises and falls.
+* a small U-Net that starts at half resolution, with additive skip connections and layer
+  normalization, but without attention and dropout;
+* time and label scale and shift the normalized activations;
+* AdamW with learning rate warm-up and cosine decay.
 """
 
 import math
@@ -55,16 +55,16 @@ __all__ = ["DDPM"]
 ZOO_API = 2
 
 FIRST = 1 / 4  # standard deviation of the noise of x_1, in levels
-SCALE = 1 / 12  # of p(x_0 | x_1), in levels: the network knows more than x_1 alone says
-POWER = 1.5  # of evenly spaced numbers, which gives the angles: more of them with little noise
-TERMS = 8  # of the sum over t in the bound, drawn for an image
-WAVES = 32  # by which the network is told the time
-OCTAVES = 5  # of waves by which it is told x_t
-WARMUP = 400  # steps in which the learning rate rises
+SCALE = 1 / 12  # of p(x_0 | x_1), in levels; small, because other pixels also inform x_0
+POWER = 1.5  # exponent of evenly spaced numbers, which gives more angles with little noise
+TERMS = 8  # sampled terms of the bound per image
+WAVES = 32  # Fourier features of the time
+OCTAVES = 5  # Fourier features of each value of x_t
+WARMUP = 400  # steps of learning rate warm-up
 WEIGHT_DECAY = 0.01  # of AdamW, times the learning rate
-AVERAGE = 0.999  # decay of the average of the weights
+AVERAGE = 0.999  # EMA decay of the weights
 
-_TIME, _NOISE = 0, 1  # what a seed is used for
+_TIME, _NOISE = 0, 1  # streams of random numbers of a seed
 
 
 class DDPM(zoo.GenerativeModel):
@@ -72,13 +72,13 @@ class DDPM(zoo.GenerativeModel):
 
     Args:
       spec: Spec of an image.
-      condition: Spec of the label that the model is conditional on; None is unconditional.
-      diffusion_steps: T, steps from an image to noise, in training and in the likelihood.
-      sampler: "ddpm" adds noise again in every step, "ddim" adds none.
-      num_steps: steps of the sampler, evenly spaced among those of the diffusion.
-      filters: channels at half the sides of the image; half as many more at a quarter.
-      num_blocks: residual blocks at half the sides, at a quarter, and at half again.
-      learning_rate: of AdamW at its highest.
+      condition: Spec of the label, or None for an unconditional model.
+      diffusion_steps: number T of diffusion steps, in training and in the likelihood.
+      sampler: "ddpm" (stochastic) or "ddim" (deterministic given the initial noise).
+      num_steps: number of sampling steps, evenly spaced among the diffusion steps.
+      filters: channels at half resolution. 1.5 times as many at quarter resolution.
+      num_blocks: residual blocks in each of the three stages of the U-Net.
+      learning_rate: peak learning rate of AdamW.
 
     Raises:
       ValueError: if an argument is invalid.
@@ -125,25 +125,25 @@ class DDPM(zoo.GenerativeModel):
         self.build()
 
     def coefficients(self, t):
-        """Returns a_t and s_t, float32 [n, 1, 1, 1] each, of t int32 [n] in 0 … T."""
+        """Returns a_t and s_t, float32 [n, 1, 1, 1] each, for t int32 [n] in 0 … T."""
         both = (tf.constant(f(self.angles), tf.float32) for f in (np.cos, np.sin))
         return [tf.reshape(tf.gather(c, t), [-1, 1, 1, 1]) for c in both]
 
     def diffused(self, x0, noise, t):
-        """Returns x_t of x_0 and noise, float32 [n, *shape] each, for t int32 [n]."""
+        """Returns x_t from x_0 and noise, float32 [n, *shape] each, for t int32 [n]."""
         a, s = self.coefficients(t)
         return a * x0 + s * noise
 
     def velocity(self, x, t, condition):
-        """Returns the network's v of x_t, float32 [n, *shape], for t int32 [n] in 1 … T."""
-        # Waves of x_t with periods of 2, 4, 8, … levels, as far as the noise leaves a mean of them.
+        """Returns the predicted v, float32 [n, *shape], for x_t and t int32 [n] in 1 … T."""
+        # Fourier features of x_t with periods of 2, 4, 8, … levels, damped by the noise.
         rates = math.pi * (self.levels - 1.0) / 2.0 ** np.arange(1, 1 + OCTAVES)
         phase = x[..., None] * tf.constant(rates, tf.float32)  # [n, H, W, C, OCTAVES]
         _, s = self.coefficients(t)
         mean = tf.exp(-0.5 * (s[..., None] * tf.constant(rates, tf.float32)) ** 2)
         waves = tf.concat([mean * tf.cos(phase), mean * tf.sin(phase)], axis=4)
         waves = tf.reshape(waves, [-1, *self.shape[:2], 2 * OCTAVES * self.shape[2]])
-        # Waves of t in thousandths of T, as Vaswani et al., NeurIPS 2017, have them of positions.
+        # Fourier features of 1000 t / T, like the positions of Vaswani et al., NeurIPS 2017.
         phase = tf.cast(t, tf.float32)[:, None] * (1000.0 / self.diffusion_steps)
         phase /= tf.constant(np.geomspace(1.0, 1e4, WAVES), tf.float32)  # [n, WAVES]
         time = tf.concat([tf.cos(phase), tf.sin(phase)], axis=1)
@@ -151,12 +151,12 @@ class DDPM(zoo.GenerativeModel):
         return self.network([tf.concat([x, waves], axis=3), time, label])
 
     def denoised(self, x, t, condition=None):
-        """Returns the x_0 that the network sees in x_t, in [-1, 1]; arguments as of `velocity`."""
+        """Returns the predicted x_0, clipped to [-1, 1]. Arguments as `velocity`."""
         a, s = self.coefficients(t)
         return tf.clip_by_value(a * x - s * self.velocity(x, t, condition), -1.0, 1.0)
 
     def posterior(self, x0, x, t, to):
-        """Returns loc and scale of the sampler's normal q(x_to | x_t, x_0), for to < t.
+        """Returns loc and scale of the normal q(x_to | x_t, x_0) of the sampler, for to < t.
 
         Args:
           x0: float32 [n, *shape].
@@ -165,32 +165,32 @@ class DDPM(zoo.GenerativeModel):
           to: int32 [n], in 0 … t - 1.
 
         Returns:
-          float32 [n, *shape], and float32 [n, 1, 1, 1], which for "ddim" is 0.
+          (loc, float32 [n, *shape]; scale, float32 [n, 1, 1, 1], which is 0 for "ddim").
         """
         (a, s), (a_to, s_to) = self.coefficients(t), self.coefficients(to)
         if self.sampler == "ddpm":
-            # 1 - a^2 / a_to^2, which is no difference of numbers near 1.
+            # Computes 1 - a^2 / a_to^2 without the difference of numbers near 1.
             ends, between = (tf.gather(tf.constant(self.angles, tf.float32), k) for k in (t, to))
-            lost = tf.sin(ends + between) * tf.sin(ends - between)
-            scale = s_to / s * tf.sqrt(tf.reshape(lost, [-1, 1, 1, 1])) / a_to
+            difference = tf.sin(ends + between) * tf.sin(ends - between)
+            scale = s_to / s * tf.sqrt(tf.reshape(difference, [-1, 1, 1, 1])) / a_to
             direction = a * s_to**2 / (a_to * s)
         else:
             scale, direction = tf.zeros_like(s), s_to
         return a_to * x0 + direction * (x - a * x0) / s, scale
 
     def likelihood(self, x0):
-        """Returns p(x_0 | x_1) of the denoised x_1, over the values 0 … levels - 1."""
+        """Returns p(x_0 | x_1) over 0 … levels - 1, where x0 is the denoised x_1."""
         loc = 0.5 * (x0 + 1.0) * (self.levels - 1.0)
         return DiscretizedLogistic(loc, SCALE, self.levels)
 
     def compile(self, optimizer=None, total_steps=None, **kwargs):
-        """Compiles; AdamW, the default, has a rate that rises and falls over total_steps."""
+        """Compiles the model. Default: AdamW with learning rate warm-up and cosine decay."""
         rate = warm_cosine(self.learning_rate, total_steps, WARMUP)
         optimizer = optimizer or keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY)
         super().compile(optimizer, average=AVERAGE, **kwargs)
 
     def compute_loss(self, x, condition, seed, first, training=False):
-        """Returns the mean square error of v, float32 []."""
+        """Returns the mean squared error of v, float32 []."""
         n = tf.shape(x)[0]
         u = zoo.random.uniform(zoo.random.fold_in(seed, _TIME), first, n, ())
         t = 1 + tf.cast(u * self.diffusion_steps, tf.int32)
@@ -201,22 +201,22 @@ class DDPM(zoo.GenerativeModel):
         return tf.reduce_mean(error**2)
 
     def log_prob(self, x, seed, condition=None, first=0):
-        """Returns a draw for each image, in nats, whose mean is the bound.
+        """Returns an unbiased estimate of the bound, in nats.
 
-        Of the T - 1 terms of the sum it has TERMS, drawn with probabilities in proportion to
-        log(angle_t / angle_{t-1}), one from each of as many parts of equal probability, and divided
-        by how often they are drawn. The bound is of all T steps of "ddpm", whatever the sampler.
+        Of the T - 1 terms of the sum, TERMS are sampled with probabilities proportional to
+        log(angle_t / angle_{t-1}), one from each of TERMS strata of equal probability, and weighted
+        by their inverse probabilities. The bound is that of all T steps of "ddpm" for any sampler.
 
         Args:
           x: float32 [n, *shape], in [0, 1] on the grid of the levels.
-          seed: int32 [2]; the draws of image k depend on (seed, first + k) alone.
-          condition: int32 [n], labels; or None where the model is unconditional.
+          seed: int32 [2]; the estimate of image k depends only on (seed, first + k).
+          condition: labels, int32 [n], or None for an unconditional model.
           first: int32 []; index of the first image.
 
         Returns:
           float32 [n].
         """
-        n, draws = tf.shape(x)[0], 1 + TERMS  # x_1, and those of the sum
+        n, draws = tf.shape(x)[0], 1 + TERMS  # x_1, and the terms of the sum
         probs = np.log(self.angles[2:] / self.angles[1:-1])
         probs /= probs.sum()
         snr = np.tan(self.angles[1:]) ** -2.0
@@ -225,7 +225,7 @@ class DDPM(zoo.GenerativeModel):
         u = tf.reshape((tf.range(TERMS, dtype=tf.float32) + u) / TERMS, [-1])
         t = 2 + tf.searchsorted(tf.constant(np.cumsum(probs)[:-1], tf.float32), u, "right")
         t = tf.concat([tf.ones([n, 1], tf.int32), tf.reshape(t, [n, TERMS])], axis=1)
-        t = tf.reshape(t, [-1])  # [n draws], as all that follows
+        t = tf.reshape(t, [-1])  # [n draws], also below
         noise = zoo.random.normal(zoo.random.fold_in(seed, _NOISE), first, n, (draws, *self.shape))
         x0 = tf.repeat(2.0 * self.on_grid(x) - 1.0, draws, axis=0)
         x_t = self.diffused(x0, tf.reshape(noise, tf.shape(x0)), t)
@@ -237,13 +237,13 @@ class DDPM(zoo.GenerativeModel):
         return log_likelihood - tf.reduce_sum(tf.reshape(terms, [n, draws]), axis=1)
 
     def sample(self, num_samples, seed, condition=None, first=0):
-        """Draws images.
+        """Samples images.
 
         Args:
           num_samples: int32 [].
-          seed: int32 [2]; image k depends on (seed, first + k) alone.
-          condition: int32 [n], labels; or None where the model is unconditional.
-          first: int32 []; index of the first image, to draw many in parts.
+          seed: int32 [2]; image k depends only on (seed, first + k).
+          condition: labels, int32 [n], or None for an unconditional model.
+          first: int32 []; index of the first image.
 
         Returns:
           float32 [num_samples, height, width, channels], in [0, 1] on the grid of the levels.
@@ -270,7 +270,7 @@ class DDPM(zoo.GenerativeModel):
 
 
 def unet(shape, num_classes, filters, num_blocks):
-    """Builds (x_t, waves of t, one-hot label) -> v, [n, *shape]."""
+    """Builds the network: (x_t, features of t, one-hot label) -> v, [n, *shape]."""
     x = keras.Input((*shape[:2], (1 + 2 * OCTAVES) * shape[2]))
     waves = keras.Input((2 * WAVES,))
     label = keras.Input((num_classes,))
@@ -285,19 +285,19 @@ def unet(shape, num_classes, filters, num_blocks):
         return h
 
     h = keras.layers.Conv2D(filters, 4, strides=2, padding="same")(x)  # [B, H/2, W/2, F]
-    h = skipped = residuals(h)
+    h = skip = residuals(h)
     h = keras.layers.Conv2D(filters * 3 // 2, 2, strides=2, padding="same")(h)  # [B, H/4, W/4, …]
     h = keras.layers.Conv2DTranspose(filters, 2, strides=2)(residuals(h))
-    h = h[:, : skipped.shape[1], : skipped.shape[2]]
-    h = residuals(keras.layers.Add()([h, skipped]))
+    h = h[:, : skip.shape[1], : skip.shape[2]]
+    h = residuals(keras.layers.Add()([h, skip]))
     h = keras.layers.Activation("silu")(h)
-    # bfloat16 is coarser than 256 levels.
+    # In float32, because bfloat16 is coarser than 256 levels.
     h = keras.layers.Conv2DTranspose(shape[2], 4, strides=2, padding="same", dtype="float32")(h)
     return keras.Model([x, waves, label], h[:, : shape[0], : shape[1]], name="unet")
 
 
 def residual(h, condition):
-    """Adds to h, [n, H, W, F], two convolutions of it, as the condition scales and shifts it."""
+    """Applies a residual block to h, [n, H, W, F], scaled and shifted by the condition."""
     filters = h.shape[-1]
     scale, shift = (keras.layers.Conv2D(filters, 1)(condition) for _ in range(2))
     branch = keras.layers.LayerNormalization(center=False, scale=False)(h)

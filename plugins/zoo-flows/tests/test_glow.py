@@ -1,4 +1,4 @@
-"""Glow: the conformance checks, and its convolution against independent numbers."""
+"""Glow: conformance tests, and a convolution that equals an independent computation."""
 
 import keras
 import numpy as np
@@ -10,8 +10,8 @@ import zoo
 test_conformance = zoo.testing.conformance(Glow, num_steps=1, filters=8)
 
 
-def moved():
-    """A step whose weights are not those of the beginning, and images."""
+def perturbed_step():
+    """Returns a step with perturbed weights, and images."""
     keras.utils.set_random_seed(1)
     step = Step((3, 5, 8), 0, 4)
     for k, weight in enumerate((step.log_scale, step.bias, step.lower_upper)):
@@ -20,26 +20,26 @@ def moved():
 
 
 def matrix(step):
-    """P L U, by hand."""
+    """Returns P L U, computed with NumPy."""
     packed = step.lower_upper.numpy().astype(np.float64)
     lower = np.tril(packed, -1) + np.eye(len(packed))
     return step.permutation.numpy() @ lower @ np.triu(packed)
 
 
-def test_actnorm_and_convolution_are_those_of_the_paper_computed_by_hand():
-    step, x = moved()
+def test_actnorm_and_convolution_equal_those_of_the_paper():
+    step, x = perturbed_step()
     bijector = Convolution(step)
     h = np.exp(step.log_scale.numpy()) * x.numpy() + step.bias.numpy()
     expected = np.einsum("ij,nhwj->nhwi", matrix(step), h)
-    found = bijector.forward(x)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    np.testing.assert_allclose(bijector.inverse(tf.identity(found)), x, atol=1e-5)
+    actual = bijector.forward(x)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
+    np.testing.assert_allclose(bijector.inverse(tf.identity(actual)), x, atol=1e-5)
     log_det = np.linalg.slogdet(matrix(step))[1] + step.log_scale.numpy().sum()
-    found = bijector.forward_log_det_jacobian(x, event_ndims=3)
-    np.testing.assert_allclose(found, 3 * 5 * log_det, rtol=1e-4)
+    actual = bijector.forward_log_det_jacobian(x, event_ndims=3)
+    np.testing.assert_allclose(actual, 3 * 5 * log_det, rtol=1e-4)
 
 
-def test_a_step_begins_as_a_rotation():
+def test_a_step_is_initialized_as_a_rotation():
     keras.utils.set_random_seed(1)
     step = Step((2, 2, 8), 0, 4)
     np.testing.assert_allclose(matrix(step) @ matrix(step).T, np.eye(8), atol=1e-5)

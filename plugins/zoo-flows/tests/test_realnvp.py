@@ -1,4 +1,4 @@
-"""RealNVP: the conformance checks, and what its couplings see."""
+"""RealNVP: conformance tests, and the masks of its couplings."""
 
 import keras
 import numpy as np
@@ -11,8 +11,8 @@ import zoo
 test_conformance = zoo.testing.conformance(RealNVP, num_couplings=1, filters=8)
 
 
-def test_the_masks_are_those_of_the_paper():
-    """Figure 3: of 4 x 4 pixels, those that the first two and the last two couplings keep."""
+def test_the_masks_equal_those_of_the_paper():
+    """Figure 3: the pixels of 4 x 4 that the first two and the last two couplings keep."""
     keras.utils.set_random_seed(1)
     model = make(RealNVP, (4, 4, 1), 256, num_scales=1, num_couplings=2, filters=2)
     for weight in model.trainable_weights:
@@ -25,5 +25,5 @@ def test_the_masks_are_those_of_the_paper():
     ]
     rows, columns = np.mgrid[:4, :4]
     checkerboard, channels = (rows + columns) % 2 == 0, rows % 2 == 0
-    for found, mask in zip(kept, (checkerboard, ~checkerboard, channels, ~channels), strict=True):
-        np.testing.assert_array_equal(found, mask)
+    for actual, mask in zip(kept, (checkerboard, ~checkerboard, channels, ~channels), strict=True):
+        np.testing.assert_array_equal(actual, mask)

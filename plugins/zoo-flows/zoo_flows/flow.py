@@ -1,17 +1,18 @@
-"""What normalizing flows of images share: noise in, a likelihood, latents, and couplings.
+"""The base class of normalizing flows of images: dequantization, likelihood, latents, couplings.
 
     s = (levels - 1) x + u,   u ~ Uniform[0, 1)          a point of the cell of x, [H, W, C]
     z = f(s) ~ Normal(0, I),   f invertible              [H W C]
     log p(s) = log Normal(z; 0, I) + log |det dz / ds|
 
-A cell has the volume 1, so that P(x), the integral of p over it, is E_u p(s), and p(s) is one
-importance weight: E_u log p(s) <= log P(x) (Theis, van den Oord and Bethge, A note on the
+A cell has volume 1, so P(x), the integral of p over the cell, is E_u p(s). Thus p(s) is an
+importance weight, with E_u log p(s) <= log P(x) (Theis, van den Oord and Bethge, A note on the
 evaluation of generative models, ICLR 2016, section 3.1).
 
-f begins with `EndsToTails`, of each value alone. On each of `num_scales` scales squares of 2 x 2
-pixels then become pixels of four times the channels, and bijectors of the model follow; after them
-half of the channels are latents and the other half goes on, but on the last scale, where all are
-(Dinh, Sohl-Dickstein and Bengio, Density estimation using Real NVP, ICLR 2017, section 3.6).
+f begins with the elementwise `EndsToTails`. On each of `num_scales` scales, squares of 2 x 2 pixels
+then become pixels with four times the channels, and the bijectors of the model follow. After them,
+half of the channels become latents and the other half continues to the next scale. On the last
+scale, all channels become latents (Dinh, Sohl-Dickstein and Bengio, Density estimation using Real
+NVP, ICLR 2017, section 3.6).
 """
 
 import math
@@ -27,25 +28,25 @@ __all__ = ["Coupling", "EndsToTails", "FlowModel", "network"]
 
 tfb = tfp.bijectors
 
-WARMUP = 200  # steps in which the learning rate rises
-AVERAGE = 0.999  # decay of the average of the weights
-MIDDLE = 4.0  # half the width, in latents' units, of all cells between the first and the last
-CUT = 2.0  # standard deviations from the centre of an end's normal at which it is cut
-STEEPEST = 3.0  # log scale of a coupling
+WARMUP = 200  # steps of learning rate warm-up
+AVERAGE = 0.999  # EMA decay of the weights
+MIDDLE = 4.0  # half the width of all cells between the first and the last, after `EndsToTails`
+CUT = 2.0  # standard deviations at which the normals of the end cells are truncated
+STEEPEST = 3.0  # maximum absolute log scale of a coupling
 
 
 class FlowModel(zoo.GenerativeModel):
-    """A flow of images. Abstract: a subclass has
+    """A flow of images. Abstract; a subclass has
 
-    * `scales(label)`: for each scale the `tfb.Bijector`s, in order from data to latents, of images
-      float32 [n, *sizes[k]]; label is float32 [n, num_classes], one-hot. They are created at each
-      call, because a bijector that is kept has no gradient for the weights it was made of.
+    * `scales(label)`, which returns for each scale k the list of `tfb.Bijector`s from data to
+      latents, of float32 [n, *sizes[k]]. label is one-hot, float32 [n, num_classes]. Bijectors are
+      created at each call, because a stored bijector has no gradients for its weights.
 
     Args:
-      spec: Spec of an image, the sides multiples of 2^num_scales.
-      condition: Spec of the label that the model is conditional on; None is unconditional.
-      num_scales: int; times that the sides are halved.
-      learning_rate: float; of Adam at its highest.
+      spec: Spec of an image with sides that are multiples of 2^num_scales.
+      condition: Spec of the label, or None for an unconditional model.
+      num_scales: int; number of scales. Each halves the sides.
+      learning_rate: float; peak learning rate of Adam.
 
     Attributes:
       sizes: (height, width, channels) of each scale.
@@ -61,7 +62,8 @@ class FlowModel(zoo.GenerativeModel):
         self.require(num_scales >= 1, "num_scales must be positive.", num_scales=num_scales)
         self.require(
             not any(side % 2**num_scales for side in spec.shape[:2]),
-            "Sides must be multiples of 2^num_scales. Add --size N (size=N), or use fewer scales.",
+            "The sides must be multiples of 2^num_scales. Add --size N (size=N), or use fewer"
+            " scales.",
             shape=spec.shape,
             num_scales=num_scales,
         )
@@ -77,22 +79,22 @@ class FlowModel(zoo.GenerativeModel):
         return self.encode(x, condition)
 
     def compile(self, optimizer=None, total_steps=None, **kwargs):
-        """Compiles; Adam, the default, has a rate that rises and falls over total_steps."""
+        """Compiles the model. Default: Adam with learning rate warm-up and cosine decay."""
         rate = warm_cosine(self.learning_rate, total_steps, WARMUP)
         optimizer = optimizer or keras.optimizers.Adam(rate, global_clipnorm=1.0)
         super().compile(optimizer, average=AVERAGE, **kwargs)
 
     def compute_loss(self, x, condition, seed, first, training=False):
-        """Returns the mean of -log p(s), float32 [], in nats per image."""
+        """Returns the mean of -log p(s) in nats per image, float32 []."""
         return -tf.reduce_mean(self.log_prob(x, seed, condition, first))
 
     def log_prob(self, x, seed, condition=None, first=0):
-        """Returns log p(s) of one point s in the cell of each image, in nats.
+        """Returns log p(s) of one random point s in the cell of each image, in nats.
 
         Args:
           x: float32 [n, *shape], in [0, 1] on the grid of the levels.
-          seed: int32 [2]; the point of image k depends on (seed, first + k) alone.
-          condition: int32 [n], labels; or None where the model is unconditional.
+          seed: int32 [2]; the point of image k depends only on (seed, first + k).
+          condition: labels, int32 [n], or None for an unconditional model.
           first: int32 []; index of the first image.
 
         Returns:
@@ -104,15 +106,15 @@ class FlowModel(zoo.GenerativeModel):
         return log_det - 0.5 * tf.reduce_sum(z**2 + math.log(2.0 * math.pi), axis=1)
 
     def encode(self, x, condition=None):
-        """Returns z of the middle of the cell, float32 [n, H W C], for x as in `log_prob`."""
+        """Returns z of the centre of the cell, float32 [n, H W C], with x as in `log_prob`."""
         return self.latents(x, 0.5, condition)[0]
 
     def decode(self, z, condition=None):
-        """Returns the image whose cell z is of.
+        """Returns the image whose cell contains the inverse of z.
 
         Args:
           z: float32 [n, H W C].
-          condition: int32 [n], labels; or None where the model is unconditional.
+          condition: labels, int32 [n], or None for an unconditional model.
 
         Returns:
           float32 [n, *shape], in [0, 1] on the grid of the levels.
@@ -132,13 +134,13 @@ class FlowModel(zoo.GenerativeModel):
         return tf.clip_by_value(tf.floor(EndsToTails(self.levels).inverse(h)), 0.0, top) / top
 
     def sample(self, num_samples, seed, condition=None, first=0):
-        """Draws images: z from Normal(0, I), then the image whose cell z is of.
+        """Samples z from Normal(0, I) and decodes it.
 
         Args:
           num_samples: int32 [].
-          seed: int32 [2]; image k depends on (seed, first + k) alone.
-          condition: int32 [n], labels; or None where the model is unconditional.
-          first: int32 []; index of the first image, to draw many in parts.
+          seed: int32 [2]; image k depends only on (seed, first + k).
+          condition: labels, int32 [n], or None for an unconditional model.
+          first: int32 []; index of the first image.
 
         Returns:
           float32 [num_samples, height, width, channels], in [0, 1] on the grid of the levels.
@@ -147,10 +149,10 @@ class FlowModel(zoo.GenerativeModel):
         return self.decode(z, condition)
 
     def latents(self, x, u, condition):
-        """Maps points of the cells of images, s = (levels - 1) x + u.
+        """Maps points in the cells of images, s = (levels - 1) x + u, to latents.
 
         Returns:
-          z, float32 [n, H W C]; and the bijectors on the way, each with what it was applied to.
+          (z, float32 [n, H W C]; list of (bijector, its input)).
         """
         scales = self.scales(self.one_hot(condition, tf.shape(x)[0]))
         h = tf.round(self.on_grid(x) * (self.levels - 1.0)) + u
@@ -169,15 +171,16 @@ class FlowModel(zoo.GenerativeModel):
 
 
 class EndsToTails(tfb.Bijector):
-    """Maps (0, levels) to all numbers: the first and the last cell each to nearly a normal.
+    """Maps (0, levels) to the real line, and each end cell to a truncated normal.
 
-    With d the distance of s to the nearer end, and y of the sign of s - levels / 2,
+    With d the distance of s to the nearer end, and y with the sign of s - levels / 2,
 
-        |y| = MIDDLE + CUT - quantile(d cdf(CUT))                  where d < 1, in the end cells
-        |y| = MIDDLE (levels / 2 - d) / (levels / 2 - 1)           between; no width of 2 levels
+        |y| = MIDDLE + CUT - quantile(d cdf(CUT))                  if d < 1, in the end cells
+        |y| = MIDDLE (levels / 2 - d) / (levels / 2 - 1)           between them
 
-    where cdf and quantile are those of Normal(0, 1). A value that is sure to be black or white is
-    uniform in an end cell, which no affine map makes normal, so that it would cost 0.25 bits.
+    where cdf and quantile are those of Normal(0, 1). For 2 levels, MIDDLE is 0. A value that is
+    certainly black or white is uniform in an end cell. No affine map makes this normal, so without
+    this bijector it would cost 0.25 bits.
 
     Args:
       levels: int, at least 2.
@@ -213,12 +216,12 @@ class EndsToTails(tfb.Bijector):
 
     def _ends(self, s):
         d = tf.minimum(s, self.levels - s)
-        # At an end itself, where rounding can bring a point, y is infinite.
+        # Rounding can move a point to an end, where y would be infinite.
         return d, tf.math.ndtri(self.mass * tf.clip_by_value(d, 1e-6, 1.0))
 
 
 class Coupling(tfb.Bijector):
-    """Scales and shifts half of the channels by what a network says of the other half.
+    """Scales and shifts half of the channels by the outputs of a network of the other half.
 
         b -> exp(log_scale(a)) b + shift(a),   a -> a
 
@@ -226,14 +229,14 @@ class Coupling(tfb.Bijector):
     4 to 8.
 
     Args:
-      network: keras.Model of (a, label), [n, H, W, C / 2] and [n, num_classes], as of `network`.
+      network: keras.Model as returned by `network`.
       label: float32 [n, num_classes], one-hot.
-      kept: the two of the four quarters of the channels that are a.
+      kept: indices of the two of four quarters of the channels that form a.
     """
 
     def __init__(self, network, label, kept=(0, 1)):
         self.network, self.label, self.kept = network, label, kept
-        self._seen = None
+        self._split_input = None
         super().__init__(forward_min_event_ndims=3, dtype=tf.float32)
 
     @classmethod
@@ -253,42 +256,42 @@ class Coupling(tfb.Bijector):
 
     def _parts(self, x):
         """Returns b, log_scale and shift, float32 [n, H, W, C / 2] each."""
-        if x is not self._seen:  # else asked for the log determinant of what it has just mapped
+        if x is not self._split_input:  # the log determinant reuses the map
             quarters = tf.split(x, 4, axis=-1)
             a = tf.concat([quarters[k] for k in self.kept], axis=-1)
             b = tf.concat([quarters[k] for k in range(4) if k not in self.kept], axis=-1)
-            moves = tf.cast(self.network([a, self.label]), tf.float32)
-            log_scale, shift = tf.split(moves, 2, axis=-1)
-            self._seen = x
-            self._found = b, STEEPEST * tf.tanh(log_scale / STEEPEST), shift
-        return self._found
+            outputs = tf.cast(self.network([a, self.label]), tf.float32)
+            log_scale, shift = tf.split(outputs, 2, axis=-1)
+            self._split_input = x
+            self._split_output = b, STEEPEST * tf.tanh(log_scale / STEEPEST), shift
+        return self._split_output
 
     def _merge(self, x, b):
-        """Returns x, [n, H, W, C], with b, [n, H, W, C / 2], in its place."""
-        quarters, moved = tf.split(x, 4, axis=-1), iter(tf.split(b, 2, axis=-1))
-        merged = [quarters[k] if k in self.kept else next(moved) for k in range(4)]
+        """Returns x, [n, H, W, C], with its part b replaced by b, [n, H, W, C / 2]."""
+        quarters, replacements = tf.split(x, 4, axis=-1), iter(tf.split(b, 2, axis=-1))
+        merged = [quarters[k] if k in self.kept else next(replacements) for k in range(4)]
         return tf.concat(merged, axis=-1)
 
 
 def network(size, num_classes, filters):
-    """Builds a network of three convolutions for `Coupling`, which is 0 in the beginning.
+    """Builds a network of three convolutions for `Coupling`, whose initial output is 0.
 
     Args:
-      size: (height, width, channels) of the images, C.
+      size: (height, width, channels).
       num_classes: int.
       filters: int; channels of the hidden layers.
 
     Returns:
-      keras.Model of (a, one-hot label) -> log scale and shift, [n, H, W, C].
+      keras.Model: (a, [n, H, W, C / 2]; one-hot label) -> log scale and shift, [n, H, W, C].
     """
     height, width, channels = size
     a = keras.Input((height, width, channels // 2))
     label = keras.Input((num_classes,))
     h = keras.layers.Conv2D(filters, 3, padding="same")(a)
     if num_classes:
-        told = keras.layers.Dense(filters, use_bias=False)(label)
-        h = keras.layers.Add()([h, keras.layers.Reshape((1, 1, filters))(told)])
+        embedding = keras.layers.Dense(filters, use_bias=False)(label)
+        h = keras.layers.Add()([h, keras.layers.Reshape((1, 1, filters))(embedding)])
     h = keras.layers.Activation("relu")(h)
     h = keras.layers.Conv2D(filters, 1, activation="relu")(h)
-    moves = keras.layers.Conv2D(channels, 3, padding="same", kernel_initializer="zeros")(h)
-    return keras.Model([a, label], moves)
+    outputs = keras.layers.Conv2D(channels, 3, padding="same", kernel_initializer="zeros")(h)
+    return keras.Model([a, label], outputs)

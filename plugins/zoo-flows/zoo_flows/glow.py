@@ -1,16 +1,16 @@
-"""Glow: a flow whose couplings take turns with invertible 1 x 1 convolutions.
+"""Glow: a normalizing flow of affine couplings and invertible 1 x 1 convolutions.
 
-    z = f(x + noise within its level) ~ Normal(0, I)
+    z = f(x + uniform noise of one level) ~ Normal(0, I)
 
-On each scale f has `num_steps` steps, of images h, [H, W, C],
+On each scale, f has `num_steps` steps of h, [H, W, C],
 
-    h -> scale * h + bias                                  actnorm, by channel
-    h -> W h,   W = P L U                                  at every pixel
-    (a, b) -> (a, exp(log_scale(a)) b + shift(a))          coupling, (a, b) the halves of h
+    h -> scale * h + bias                                  actnorm, per channel
+    h -> W h,   W = P L U                                  1 x 1 convolution
+    (a, b) -> (a, exp(log_scale(a)) b + shift(a))          coupling of the halves (a, b) of h
 
-and where half of the channels become latents, these are scaled and shifted by what a network says
-of the other half: the prior that the source has for them. The loss is the mean of -log p of an
-image with noise, in nats: a bound, as `zoo_flows.flow` has it, which is what f begins and ends by.
+When half of the channels become latents, a network of the other half scales and shifts them, which
+is the learned prior of the source. The loss is the mean of -log p of dequantized images in nats, an
+upper bound of -log P. `zoo_flows.flow` contains the loss and the parts of f that flows share.
 
 Family: normalizing flow
 
@@ -20,15 +20,15 @@ https://arxiv.org/abs/1807.03039, table 1, equations 10 and 11, figure 2.
 Differs from the source:
 
 * the first and the last level become tails of normals (`EndsToTails`);
-* actnorm starts as the identity, not with statistics of the first batch, because everything else
-  starts as a rotation of data of known scale;
-* U has a diagonal of its own, not that of a vector s;
+* actnorm starts as the identity instead of with statistics of the first batch, because the other
+  parts start as rotations of data with a known scale;
+* U contains its diagonal, which is a separate vector s in the source;
 * P, L and U start as those of a random rotation;
-* a tanh, not a sigmoid, bounds log scales;
-* labels bias the hidden layer of every network;
-* twice as many filters on each scale as on the one before;
-* Adam, with a learning rate that rises and falls and a bound on the norm of the gradient;
-* a moving average of the weights.
+* log scales are bounded by a tanh instead of a sigmoid;
+* labels add a bias to the hidden layer of every network;
+* the number of filters doubles on each scale;
+* Adam with learning rate warm-up, cosine decay and gradient clipping;
+* an EMA of the weights.
 """
 
 import keras
@@ -46,15 +46,15 @@ tfb = tfp.bijectors
 
 
 class Glow(FlowModel):
-    """Glow.
+    """A Glow model.
 
     Args:
-      spec: Spec of an image, the sides multiples of 2^num_scales.
-      condition: Spec of the label that the model is conditional on; None is unconditional.
-      num_scales: times that the sides are halved.
-      num_steps: steps of flow on each scale.
-      filters: channels of the networks' hidden layers on the first scale, doubled on each other.
-      learning_rate: of Adam at its highest; it falls to 0 on a cosine.
+      spec: Spec of an image with sides that are multiples of 2^num_scales.
+      condition: Spec of the label, or None for an unconditional model.
+      num_scales: number of scales. Each halves the sides.
+      num_steps: steps of flow per scale.
+      filters: channels of the hidden layers on the first scale. Each further scale doubles them.
+      learning_rate: peak learning rate of Adam, with a cosine decay.
 
     Raises:
       ValueError: if an argument is invalid.
@@ -80,7 +80,7 @@ class Glow(FlowModel):
         self.build()
 
     def scales(self, label):
-        """Returns the bijectors, as of `FlowModel`."""
+        """Returns the bijectors, as `FlowModel`."""
         scales = [[b for step in steps for b in step.bijectors(label)] for steps in self.steps]
         for bijectors, prior in zip(scales, self.priors, strict=False):
             bijectors.append(Coupling(prior, label))
@@ -91,9 +91,9 @@ class Step(keras.layers.Layer):
     """The weights of a step of flow.
 
     Args:
-      size: (height, width, channels) of the images.
+      size: (height, width, channels).
       num_classes: int.
-      filters: int; channels of the network's hidden layers.
+      filters: int; channels of the hidden layers of the network.
     """
 
     def __init__(self, size, num_classes, filters):
@@ -105,7 +105,7 @@ class Step(keras.layers.Layer):
         lower_upper, order = tf.linalg.lu(rotation)
         self.lower_upper = self.add_weight(shape=(channels, channels), autocast=False)
         self.lower_upper.assign(lower_upper)
-        # Not of integers: those are not stored together with other weights.
+        # Float, because integers are not stored together with the other weights.
         self.permutation = self.add_weight(
             shape=(channels, channels), trainable=False, autocast=False
         )
@@ -119,10 +119,10 @@ class Step(keras.layers.Layer):
 
 
 class Convolution(tfb.Bijector):
-    """Actnorm, then W = P L U at every pixel: h -> W (exp(log_scale) h + bias).
+    """Actnorm and a 1 x 1 convolution with W = P L U: h -> W (exp(log_scale) h + bias).
 
     Args:
-      step: `Step`, whose weights these are.
+      step: `Step` with the weights.
     """
 
     def __init__(self, step):
@@ -154,6 +154,6 @@ class Convolution(tfb.Bijector):
 
 
 def _product(x, matrix):
-    """Returns matrix x at each pixel: float32 [n, H, W, C]."""
+    """Multiplies the channels of each pixel of x, float32 [n, H, W, C], by a matrix."""
     flat = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), matrix, transpose_b=True)
     return tf.reshape(flat, [-1, *x.shape[1:]])

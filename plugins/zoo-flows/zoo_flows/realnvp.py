@@ -1,16 +1,18 @@
-"""RealNVP: a flow of affine couplings, each of half of the values given the other half.
+"""RealNVP: a normalizing flow of affine couplings.
 
-    z = f(x + noise within its level) ~ Normal(0, I)
+    z = f(x + uniform noise of one level) ~ Normal(0, I)
 
-A coupling keeps half of the values, a, and moves the others, b:
+A coupling keeps half of the values, a, and transforms the others, b:
 
     (a, b) -> (a, exp(log_scale(a)) b + shift(a))
 
-On each scale the halves are first those of a checkerboard, `num_couplings` times in turn, then,
-with squares of 2 x 2 pixels as pixels of four times the channels, halves of the channels, as many
-times. Then one half of the channels is latents, and the other goes on to the next scale. The loss
-is the mean of -log p of an image with noise, in nats: a bound, as `zoo_flows.flow` has it, which is
-what f begins and ends by.
+Each scale has `num_couplings` couplings with alternating checkerboard masks. Then squares of 2 x 2
+pixels become pixels with four times the channels, followed by `num_couplings` couplings with
+alternating halves of the channels. Finally, half of the channels become latents, and the other half
+continues to the next scale.
+
+The loss is the mean of -log p of dequantized images in nats, an upper bound of -log P.
+`zoo_flows.flow` contains the loss and the parts of f that flows share.
 
 Family: normalizing flow
 
@@ -20,15 +22,15 @@ https://arxiv.org/abs/1605.08803, equations 4 to 8, figures 3 and 4.
 Differs from the source:
 
 * `EndsToTails` instead of a logit;
-* networks of three convolutions, without residual connections and normalization, whose channels
-  are squares of 2 x 2 pixels under the checkerboard too;
+* networks of three convolutions without residual connections and normalization. Their channels are
+  squares of 2 x 2 pixels for checkerboard masks too;
 * no batch normalization in f, because couplings start as the identity and the scale of the data is
   known;
 * no additional couplings on the last scale;
 * log scales without a learned factor;
-* labels bias the hidden layer of every network;
-* a learning rate that rises and falls, and a bound on the norm of the gradient;
-* a moving average of the weights.
+* labels add a bias to the hidden layer of every network;
+* learning rate warm-up, cosine decay and gradient clipping;
+* an EMA of the weights.
 """
 
 import zoo
@@ -38,21 +40,21 @@ __all__ = ["RealNVP"]
 
 ZOO_API = 2
 
-# Of the squares of 2 x 2 pixels, in the order of their rows: those that a coupling keeps.
+# Indices of the pixels of a 2 x 2 square, row by row, that a coupling keeps.
 CHECKERBOARD = (0, 3), (1, 2)
 CHANNELS = (0, 1), (2, 3)
 
 
 class RealNVP(FlowModel):
-    """RealNVP.
+    """A RealNVP model.
 
     Args:
-      spec: Spec of an image, the sides multiples of 2^num_scales.
-      condition: Spec of the label that the model is conditional on; None is unconditional.
-      num_scales: times that the sides are halved.
-      num_couplings: couplings of each of the two kinds on each scale.
-      filters: channels of the networks' hidden layers on the first scale, doubled on each other.
-      learning_rate: of Adam at its highest; it falls to 0 on a cosine.
+      spec: Spec of an image with sides that are multiples of 2^num_scales.
+      condition: Spec of the label, or None for an unconditional model.
+      num_scales: number of scales. Each halves the sides.
+      num_couplings: couplings per mask type and scale.
+      filters: channels of the hidden layers on the first scale. Each further scale doubles them.
+      learning_rate: peak learning rate of Adam, with a cosine decay.
 
     Raises:
       ValueError: if an argument is invalid.
@@ -82,7 +84,7 @@ class RealNVP(FlowModel):
         self.build()
 
     def scales(self, label):
-        """Returns the bijectors, as of `FlowModel`."""
+        """Returns the bijectors, as `FlowModel`."""
         return [
             [Coupling(n, label, kept) for n, kept in zip(networks, self.kept, strict=True)]
             for networks in self.networks

@@ -1,4 +1,4 @@
-"""The networks, against the same convolutions written out."""
+"""The networks equal convolutions computed with NumPy."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from zoo_gans import networks
 
 
 def perturbed(network):
-    """The network, with weights that are not near zero, and these in double precision."""
+    """Perturbs the weights of a network. Returns the network and an iterator of float64 weights."""
     for k, weight in enumerate(network.weights):
         weight.assign(weight + 0.3 * tf.random.stateless_uniform(weight.shape, (3, k)))
     return network, iter([w.numpy().astype(np.float64) for w in network.weights])
@@ -20,7 +20,7 @@ def leaky(h):
 
 def test_the_discriminator_computed_by_hand():
     keras.utils.set_random_seed(1)
-    found, weights = perturbed(networks.discriminator((8, 8, 1), 2, filters=4, use_bias=True))
+    network, weights = perturbed(networks.discriminator((8, 8, 1), 2, filters=4, use_bias=True))
     x = np.random.default_rng(1).random((4, 8, 8, 1))
     h = np.pad(2.0 * x - 1.0, ((0, 0), (1, 1), (1, 1), (0, 0)))
     maps, kernel = np.zeros((4, 4, 4, 4)), next(weights)
@@ -31,14 +31,14 @@ def test_the_discriminator_computed_by_hand():
     y = np.array([0, 1, 1, 0])
     expected = h[:, 0] + h[np.arange(4), 1 + y]
     np.testing.assert_allclose(
-        found([tf.constant(x, tf.float32), tf.one_hot(y, 2)]), expected, 1e-4
+        network([tf.constant(x, tf.float32), tf.one_hot(y, 2)]), expected, 1e-4
     )
 
 
 def test_the_generator_computed_by_hand():
     keras.utils.set_random_seed(1)
     sizes = dict(num_classes=2, latent_dim=3, filters=4)
-    found, weights = perturbed(networks.generator((8, 8, 1), **sizes))
+    network, weights = perturbed(networks.generator((8, 8, 1), **sizes))
 
     def activated(h):
         gamma, beta, mean, variance = (next(weights) for _ in range(4))
@@ -51,12 +51,12 @@ def test_the_generator_computed_by_hand():
     for i, j in np.ndindex(4, 4):
         maps[:, i, j] = np.einsum("nabc,abcd->nd", h[:, i : i + 3, j : j + 3], kernel)
     h = activated(maps)
-    image, kernel = np.zeros((4, 10, 10, 1)), next(weights)  # of which a border of 1 is cut
+    image, kernel = np.zeros((4, 10, 10, 1)), next(weights)  # with a border of 1, removed below
     for i, j in np.ndindex(4, 4):
         square = np.einsum("nc,abdc->nabd", h[:, i, j], kernel)
         image[:, 2 * i : 2 * i + 4, 2 * j : 2 * j + 4] += square
     expected = 1.0 / (1.0 + np.exp(-(image[:, 1:9, 1:9] + next(weights))))
-    x = found([tf.constant(z, tf.float32), tf.constant(label, tf.float32)])
+    x = network([tf.constant(z, tf.float32), tf.constant(label, tf.float32)])
     np.testing.assert_allclose(x, expected, rtol=1e-4, atol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""The WGAN-GP: the conformance checks, and its losses and steps against independent numbers."""
+"""WGAN-GP: conformance tests, and losses and steps that equal independent computations."""
 
 import keras
 import numpy as np
@@ -15,8 +15,8 @@ test_conformance = zoo.testing.conformance(
 )
 
 
-def made():
-    """A WGAN-GP of 8 x 8 images of 256 levels, four of them, and their labels."""
+def create():
+    """Returns a WGAN-GP, four 8 x 8 images of 256 levels, and their labels."""
     keras.utils.set_random_seed(1)
     model = make(WGANGP, (8, 8, 1), 256, num_classes=2, latent_dim=3, filters=4, num_critic_steps=3)
     x = np.random.default_rng(1).integers(0, 256, (4, 8, 8, 1)).astype(np.float32) / 255.0
@@ -25,29 +25,29 @@ def made():
 
 @pytest.fixture
 def tiny():
-    return made()
+    return create()
 
 
 def values(weights):
     return [w.numpy() for w in weights]
 
 
-def test_the_losses_are_those_of_the_paper_computed_by_hand(tiny):
+def test_the_losses_equal_those_of_the_paper(tiny):
     model, x, y = tiny
     model.compile()
-    found = {key: float(value) for key, value in model.test_step((x, y)).items()}
+    metrics = {key: float(value) for key, value in model.test_step((x, y)).items()}
     fakes = model.sample(4, model.step_seed(0), condition=y)
     on_data, on_fakes = (
         model.discriminate(images, tf.one_hot(y, 2)).numpy().astype(np.float64)
         for images in (x, fakes)
     )
-    assert found["discriminator_loss"] == pytest.approx((on_fakes - on_data).mean(), abs=1e-6)
-    assert found["generator_loss"] == pytest.approx(-on_fakes.mean(), abs=1e-6)
-    assert found["discriminator_accuracy"] == pytest.approx(np.mean(on_data > on_fakes))
+    assert metrics["discriminator_loss"] == pytest.approx((on_fakes - on_data).mean(), abs=1e-6)
+    assert metrics["generator_loss"] == pytest.approx(-on_fakes.mean(), abs=1e-6)
+    assert metrics["discriminator_accuracy"] == pytest.approx(np.mean(on_data > on_fakes))
 
 
-def test_the_penalty_is_that_of_the_slopes_between_data_and_fakes(tiny):
-    """Of a quadratic critic, whose slopes are a product of matrices."""
+def test_the_penalty_uses_gradients_between_data_and_fakes(tiny):
+    """Uses a quadratic critic, whose gradient is a matrix product."""
     model, x, _ = tiny
     rng = np.random.default_rng(2)
     fakes = rng.random((4, 8, 8, 1)).astype(np.float32)
@@ -63,11 +63,11 @@ def test_the_penalty_is_that_of_the_slopes_between_data_and_fakes(tiny):
     assert len(np.unique(u)) == 4
     y = u * x.numpy().reshape(4, 64) + (1.0 - u) * fakes.reshape(4, 64)
     slopes = np.linalg.norm(y @ (a + a.T) + b, axis=1)
-    found = model.gradient_penalty(x, fakes, None, seed, 5)
-    assert float(found) == pytest.approx(np.mean((slopes - 1.0) ** 2), rel=1e-4)
+    penalty = model.gradient_penalty(x, fakes, None, seed, 5)
+    assert float(penalty) == pytest.approx(np.mean((slopes - 1.0) ** 2), rel=1e-4)
 
 
-def test_a_critic_without_a_slope_has_a_gradient_that_is_finite(tiny):
+def test_a_constant_critic_has_finite_gradients(tiny):
     model, x, y = tiny
     kernel = model.discriminator.trainable_variables[-1]
     kernel.assign(tf.zeros_like(kernel))
@@ -78,16 +78,16 @@ def test_a_critic_without_a_slope_has_a_gradient_that_is_finite(tiny):
 
 
 def linear(shape, num_classes, filters, use_bias):
-    """Builds a critic that is a product with its one weight."""
+    """Builds a linear critic with one weight vector."""
     image, label = keras.Input(shape), keras.Input((num_classes,))
     product = keras.layers.Dense(1, use_bias=False)(keras.layers.Flatten()(image))
     return keras.Model([image, label], product[:, 0] + keras.ops.sum(0.0 * label, axis=1))
 
 
-def test_a_step_of_the_critic_computed_by_hand(monkeypatch):
-    """Of a linear critic w, whose penalty is 10 (|w| - 1)^2 wherever it is taken."""
+def test_a_critic_step_equals_the_closed_form(monkeypatch):
+    """Uses a linear critic w, whose penalty is 10 (|w| - 1)^2 everywhere."""
     monkeypatch.setattr(networks, "discriminator", linear)
-    model, x, y = made()
+    model, x, y = create()
     (weight,) = model.discriminator.weights
     w = weight.numpy()[:, 0].astype(np.float64)
     zoo.testing.compile_with_descent(model, 0.0, 0.5)
@@ -101,7 +101,7 @@ def test_a_step_of_the_critic_computed_by_hand(monkeypatch):
     np.testing.assert_allclose(weight.numpy()[:, 0], w - 0.5 * gradient, atol=1e-5)
 
 
-def test_the_generator_moves_in_its_turn_alone_and_the_critic_always(tiny):
+def test_the_generator_is_updated_every_num_critic_steps(tiny):
     model, x, y = tiny
     model.compile()
     step = tf.function(model.train_step)
@@ -116,7 +116,7 @@ def test_the_generator_moves_in_its_turn_alone_and_the_critic_always(tiny):
     assert [generator for generator, _ in moved] == [False, False, True, False, False, True, False]
 
 
-def test_a_step_of_the_generator_goes_up_the_critic_which_stays(tiny):
+def test_a_generator_step_follows_the_gradient_of_the_critic(tiny):
     model, x, y = tiny
     zoo.testing.compile_with_descent(model, 1.0, 0.0)
     model.step.assign(2)
@@ -135,7 +135,7 @@ def test_a_step_of_the_generator_goes_up_the_critic_which_stays(tiny):
     assert all(map(np.array_equal, critic, values(model.discriminator.weights)))
 
 
-def test_both_rates_end_at_0(tiny):
+def test_both_learning_rates_decay_to_0(tiny):
     model, x, y = tiny
     model.compile(total_steps=6)
     rates = []
@@ -149,7 +149,7 @@ def test_both_rates_end_at_0(tiny):
     assert [float(optimizer.learning_rate) for optimizer in optimizers] == [0.0, 0.0]
 
 
-def test_a_run_is_not_judged_by_the_value_of_its_critic():
+def test_diagnose_ignores_the_value_of_the_critic():
     model = make(WGANGP, (8, 8, 1), 256, filters=4)
     assert model.diagnose([{"step": 10 * k, "generator_loss": 99.0} for k in range(300)]) is None
 
@@ -157,7 +157,7 @@ def test_a_run_is_not_judged_by_the_value_of_its_critic():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"shape": (7, 28, 1)}, r"sides of 8 or more.*shape=\(7, 28, 1\)"),
+        ({"shape": (7, 28, 1)}, r"must be 8 or more.*shape=\(7, 28, 1\)"),
         ({"shape": (28, 28)}, r"shape=\(28, 28\)"),
         ({"levels": 0}, "levels=0"),
         ({"filters": 0}, "filters=0"),
@@ -165,6 +165,6 @@ def test_a_run_is_not_judged_by_the_value_of_its_critic():
         ({"learning_rate": 0.0}, "learning_rate=0.0"),
     ],
 )
-def test_what_cannot_be_is_refused(options, message):
+def test_invalid_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         make(WGANGP, **{"shape": (8, 8, 1), **options})

@@ -1,14 +1,14 @@
-"""LSGAN: a convolutional generator and a discriminator that are trained on squared errors.
+"""LSGAN: a convolutional generator and discriminator, trained with squared errors.
 
     z ~ Normal(0, I)                               [latent_dim]
     x = G(z), rounded to the levels of the data
 
-The discriminator D gives a number that is to be 1 for data and 0 for fakes. The losses are
+The targets of the discriminator D are 1 for data and 0 for fakes. The losses are
 
     discriminator_loss = E (D(x) - 1)^2 / 2 + E D(G(z))^2 / 2
     generator_loss     = E (D(G(z)) - 1)^2 / 2
 
-Where D tells nothing it says 1/2, and the losses are 1/4 and 1/8.
+If D cannot distinguish them, it returns 1/2, and the losses are 1/4 and 1/8.
 
 Family: generative adversarial network
 
@@ -18,14 +18,14 @@ Source: Mao, Li, Xie, Lau, Wang and Smolley, Least squares generative adversaria
 Differs from the source:
 
 * D has no batch normalization, so that one forward and one backward pass through it train both
-  networks, from the same fakes;
-* samples come from a moving average of the generator's weights (Karras, Aila, Laine and Lehtinen,
-  Progressive growing of GANs, ICLR 2018);
-* the rectifiers of G are leaky;
-* a learning rate that falls;
+  networks with the same fakes;
+* samples come from an EMA of the generator's weights (Karras, Aila, Laine and Lehtinen, Progressive
+  growing of GANs, ICLR 2018);
+* leaky ReLUs in G;
+* a learning rate decay;
 * z is normal;
 * fakes are rounded to the levels of the data;
-* G ends in a sigmoid, because images are in [0, 1];
+* the output of G is a sigmoid, because images are in [0, 1];
 * conditional on the label by concatenation to z in G and by projection in D (Miyato and Koyama,
   cGANs with projection discriminator, ICLR 2018).
 """
@@ -40,14 +40,14 @@ ZOO_API = 2
 
 
 class LSGAN(AdversarialModel):
-    """A GAN of convolutions and squared errors.
+    """A convolutional GAN with squared errors.
 
     Args:
       spec: Spec of an image, with sides of 8 or more.
-      condition: Spec of the label that the model is conditional on; None is unconditional.
-      latent_dim: dimensions of z.
-      filters: channels at half the side of the image, doubled each time the side halves, but no
-        more than 8 times as many.
+      condition: Spec of the label, or None for an unconditional model.
+      latent_dim: number of latent dimensions.
+      filters: channels at half resolution. Each halving of the sides doubles them, up to 8 times as
+        many.
       learning_rate: initial learning rate of Adam, for both networks.
 
     Raises:
@@ -72,9 +72,9 @@ class LSGAN(AdversarialModel):
         self.build()
 
     def objectives(self, on_data, on_fakes):
-        """Returns the losses of D and of G, float32 [n] each, of D at data and at fakes."""
+        """Returns the losses of D and G, float32 [n] each, from the outputs for data and fakes."""
         return ((on_data - 1.0) ** 2 + on_fakes**2) / 2.0, (on_fakes - 1.0) ** 2 / 2.0
 
     def diagnose(self, log):
-        """Returns None: squared errors have a slope where D is right, so none ever wins."""
+        """Returns None, because squared errors have gradients even if D is perfect."""
         return None

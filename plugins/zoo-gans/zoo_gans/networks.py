@@ -1,7 +1,8 @@
-"""The convolutional networks of the GANs here, as of Radford, Metz and Chintala (DCGAN, 2016).
+"""The convolutional networks of the GANs, as in DCGAN (Radford, Metz and Chintala, ICLR 2016).
 
-Both double or halve the side of the image by convolutions of 4 x 4 with a stride of 2. The
-discriminator has no normalization, so each of its outputs depends on one image alone.
+Convolutions of 4 x 4 with a stride of 2 double the sides of the image in the generator and halve
+them in the discriminator. The discriminator has no normalization, so each of its outputs depends on
+only one image.
 """
 
 import math
@@ -12,13 +13,13 @@ import zoo
 
 __all__ = ["discriminator", "generator"]
 
-LEAST = 8  # sides of an image
-SLOPE = 0.2  # of the rectifiers below zero
-WIDEST = 8  # times `filters` in the widest layer
+LEAST = 8  # minimum side of an image
+SLOPE = 0.2  # of the leaky ReLUs
+WIDEST = 8  # channels of the widest layer, as a multiple of `filters`
 
 
 def generator(shape, num_classes, latent_dim, filters):
-    """Builds (z, one-hot label) -> images, float32 [n, *shape] in [0, 1].
+    """Builds the generator: (z, one-hot label) -> images, float32 [n, *shape] in [0, 1].
 
     Raises:
       ValueError: if an argument is invalid.
@@ -27,7 +28,7 @@ def generator(shape, num_classes, latent_dim, filters):
     label = keras.Input((num_classes,))
     (*sizes, first), widths = pyramid(shape, filters, smallest=7)
     h = keras.layers.Concatenate()([z, label])
-    # No biases before a normalization, which would remove them.
+    # No biases before a normalization, which removes any bias.
     h = keras.layers.Dense(math.prod(first) * widths[-1], use_bias=False)(h)
     h = activated(keras.layers.Reshape((*first, widths[-1]))(h))
     h = activated(keras.layers.Conv2D(widths[-1], 3, padding="same", use_bias=False)(h))
@@ -41,10 +42,16 @@ def generator(shape, num_classes, latent_dim, filters):
 
 
 def discriminator(shape, num_classes, filters, use_bias):
-    """Builds (x, one-hot label) -> one number an image, float32 [n].
+    """Builds the discriminator: (x, one-hot label) -> one output per image, float32 [n].
 
-    The label chooses a column of the last layer, which is added to that of all images (Miyato and
-    Koyama, cGANs with projection discriminator, ICLR 2018). It has a bias where use_bias says so.
+    The label selects a column of the last layer, which is added to the column for all images
+    (Miyato and Koyama, cGANs with projection discriminator, ICLR 2018).
+
+    Args:
+      shape: (height, width, channels).
+      num_classes: int.
+      filters: int; channels of the first layer.
+      use_bias: bool; whether the last layer has a bias.
 
     Raises:
       ValueError: if an argument is invalid.
@@ -61,10 +68,11 @@ def discriminator(shape, num_classes, filters, use_bias):
 
 
 def pyramid(shape, filters, smallest):
-    """Halves the sides of an image until none is above the smallest.
+    """Halves the sides of an image until none exceeds `smallest`.
 
     Returns:
-      ([(height, width), …], [int, …]): sizes from that of the image on, channels of those after it.
+      ([(height, width), …], [int, …]): the sizes, starting with the image, and the channels of all
+      but the first.
 
     Raises:
       ValueError: if filters is not positive, or a side is too small.
@@ -72,7 +80,7 @@ def pyramid(shape, filters, smallest):
     zoo.GenerativeModel.require(filters >= 1, "filters must be positive.", filters=filters)
     zoo.GenerativeModel.require(
         min(shape[:2]) >= LEAST,
-        f"Expected images with sides of {LEAST} or more. Add --size N (size=N).",
+        f"The sides of images must be {LEAST} or more. Add --size N (size=N).",
         shape=shape,
     )
     sizes = [shape[:2]]
@@ -82,5 +90,5 @@ def pyramid(shape, filters, smallest):
 
 
 def activated(h):
-    """Applies batch normalization, then a leaky rectifier."""
+    """Applies batch normalization and a leaky ReLU."""
     return keras.layers.LeakyReLU(SLOPE)(keras.layers.BatchNormalization()(h))

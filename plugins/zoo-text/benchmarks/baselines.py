@@ -1,20 +1,19 @@
-"""What models without a network make of tiny Shakespeare, in nats per character of the test part.
+"""Computes baselines for tiny Shakespeare, in nats per character of the test split.
 
     python plugins/zoo-text/benchmarks/baselines.py
 
 n-grams: Witten-Bell interpolation (Witten and Bell, The zero-frequency problem, IEEE Transactions
-on Information Theory 1991) of the counts of the training part. With c the count of a character
-after a context, N their sum and T the number of different ones,
+on Information Theory 1991) of counts in the training text. With the count c of a character after a
+context, the sum N of the counts and the number T of distinct characters,
 
     p_n(character | context) = (c + T p_{n-1}(character | shorter context)) / (N + T)
 
-down to p_0, uniform over the vocabulary. The context of a character reaches back into what is
-before the test part. Compressors: the bytes that compressing the known and the test part needs over
-those of the known part alone.
+down to p_0, which is uniform over the vocabulary. The context of the first test characters is the
+end of the validation split. Compressors: the additional bytes for compressing the test split after
+the training text.
 
-The first number is of the training part, which is what models see. The second is of all that comes
-before the test part, with the validation part, which has the first scenes of the play with which
-the test part starts.
+The first number uses the training split, as models do. The second also uses the validation split,
+which contains the first scenes of the play with which the test split starts.
 """
 
 import bz2
@@ -25,20 +24,20 @@ import math
 
 from zoo_text.data import parts
 
-ORDERS = range(1, 7)  # characters of which a probability depends on all but the last
+ORDERS = range(1, 7)  # lengths of n-grams
 
 
 def main():
     train, validation, test = parts()
-    known = train, train + validation
+    training_texts = train, train + validation
     print("nats per character   train   train and validation")
     for order in ORDERS:
         text = validation[-order:] + test
-        nats = [witten_bell(part, text, len(test), order) for part in known]
+        nats = [witten_bell(part, text, len(test), order) for part in training_texts]
         print("n-gram of order {}    {:.3f}   {:.3f}".format(order, *nats), flush=True)
-    of_parts = [compressors(part, test) for part in known]
-    for name in of_parts[0]:
-        print("{:18}   {:.3f}   {:.3f}".format(name, *(nats[name] for nats in of_parts)))
+    by_text = [compressors(part, test) for part in training_texts]
+    for name in by_text[0]:
+        print("{:18}   {:.3f}   {:.3f}".format(name, *(nats[name] for nats in by_text)))
 
 
 def witten_bell(train, text, number, order):
@@ -70,7 +69,7 @@ def witten_bell(train, text, number, order):
 
 
 def compressors(train, test):
-    """Returns nats per character of the test part by the name of a compressor."""
+    """Returns {compressor: nats per character of the test split}."""
     functions = {
         "gzip": lambda data: gzip.compress(data, 9),
         "bz2": lambda data: bz2.compress(data, 9),

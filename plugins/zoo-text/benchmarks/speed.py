@@ -1,14 +1,14 @@
-"""How fast CharGPT trains, and what its cache gains in sampling.
+"""Measures the training speed of CharGPT and the speedup of its sampling cache.
 
     python plugins/zoo-text/benchmarks/speed.py [--steps 4] [--rounds 5]
 
-Training: a step of AdamW on 16 texts of 256 characters, in bfloat16, by a transformer of 6 layers
-and 384 channels, against the same network in eager PyTorch if that is installed. The two take
-turns, and the ratio is that of their best rounds.
+Training: a step of AdamW on 16 texts of 256 characters, in bfloat16, with a transformer of 6 layers
+and 384 channels, compared with the same network in eager PyTorch if PyTorch is installed. The two
+alternate, and the ratio is that of their fastest rounds.
 
-Sampling: texts of 256 characters in float32, as a SavedModel draws them, by the default CharGPT:
-cached, against a loop that runs the whole network for every character. Of that loop, each step of
-which costs the same, a few are timed. Both draw the same characters.
+Sampling: texts of 256 characters in float32 with the default CharGPT. The cached sampler is
+compared with a loop that runs the complete network for every character. Only a few steps of the
+loop are timed, because all take equally long. Both sample the same characters.
 """
 
 import argparse
@@ -34,7 +34,7 @@ LAYERS, UNITS, HEADS = 6, 384, 6
 DROPOUT_RATE, LEARNING_RATE = 0.1, 1e-3
 SPEC = zoo.Spec((LENGTH,), VOCABULARY, "tokens")
 SEED = tf.constant([0, 1])
-STEPS = 8  # of recomputing that are compared and timed
+STEPS = 8  # recomputed steps that are compared and timed
 
 
 def main():
@@ -159,13 +159,13 @@ def torch_train_step(x):
 
 
 def sampling(model, n, rounds):
-    """Returns the seconds of cached sampling and of recomputing, and the share of equal draws."""
+    """Returns the seconds of cached and recomputed sampling, and the share of equal characters."""
     cached = tf.function(lambda: model.sample(n, SEED), autograph=False)
     u = zoo.random.uniform(SEED, 0, n, (LENGTH,))
 
     @tf.function(autograph=False)
     def recomputed(x, i):
-        """Draws the character at i given those of x, int32 [n, L], before it."""
+        """Samples the character at i given the previous characters of x, int32 [n, L]."""
         return model.draw(tf.gather(model.logits(x), i, axis=1), tf.gather(u, i, axis=1))
 
     texts = cached()

@@ -60,7 +60,7 @@ def test_the_gradient_of_attention_is_that_of_softmax():
         np.testing.assert_allclose(gradient, expected, atol=1e-5)
 
 
-def test_dropout_depends_on_seed_and_index_alone():
+def test_dropout_depends_only_on_seed_and_index():
     model = small(dropout_rate=0.5)
     x = tf.tile(model.sample(1, 1), [4, 1])
     seed = tf.constant([1, 2])
@@ -70,7 +70,7 @@ def test_dropout_depends_on_seed_and_index_alone():
         assert np.abs(other - logits[0]).max() > 0.1
 
 
-def test_weights_of_residuals_start_smaller_and_only_matrices_decay():
+def test_initial_residual_weights_and_weight_decay():
     model = CharGPT(zoo.Spec((8,), 5, "tokens"), num_layers=2, units=64, num_heads=1)
     for qkv, projection, expansion, contraction in model.blocks:
         for weight, expected in (
@@ -94,6 +94,6 @@ def test_weights_of_residuals_start_smaller_and_only_matrices_decay():
         ({"num_heads": 0}, "num_heads=0"),
     ],
 )
-def test_what_cannot_be_is_refused(options, message):
+def test_invalid_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         CharGPT(zoo.Spec((8,), 5, "tokens"), **options)

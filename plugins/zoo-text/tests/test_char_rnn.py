@@ -1,4 +1,4 @@
-"""The CharRNN: the conformance checks, and its mathematics against independent numbers."""
+"""CharRNN: conformance tests, and outputs that equal independent computations."""
 
 import keras
 import numpy as np
@@ -19,8 +19,8 @@ def small(length=7, levels=5, **options):
     return model
 
 
-def test_logits_are_those_of_the_grus_of_keras():
-    """Keras has the reset gate after the product too, and its gates in the same order."""
+def test_logits_equal_those_of_keras_grus():
+    """Keras also applies the reset gate after the product, with gates in the same order."""
     model = small()
     x = tf.random.stateless_uniform([4, 7], (1, 2), maxval=5, dtype=tf.int32)
     h = tf.gather(model.embedding, np.pad(x[:, :-1], [[0, 0], [1, 0]], constant_values=5))
@@ -33,7 +33,7 @@ def test_logits_are_those_of_the_grus_of_keras():
     np.testing.assert_allclose(model.logits(x), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_gradient_along_time_is_that_of_the_steps():
+def test_the_custom_gradient_equals_that_of_the_steps():
     inputs = tf.random.stateless_normal([5, 3, 12], (1, 2))
     kernel = tf.random.stateless_normal([4, 12], (1, 3))
     weight = tf.random.stateless_normal([5, 3, 4], (1, 4))
@@ -52,17 +52,19 @@ def test_the_gradient_along_time_is_that_of_the_steps():
         np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_dropout_is_one_mask_for_all_tokens_of_a_text():
-    """With as much weight on every channel, a channel that is dropped is so at every token."""
+def test_dropout_uses_one_mask_per_text():
+    """A dropped channel is dropped for every token of a text."""
     model = small(num_layers=1, dropout_rate=0.5, units=64)
     x, seed = tf.zeros([3, 7], tf.int32), tf.constant([1, 2])
     states = {}
-    for name, given in (("with", seed), ("without", None)):
+    for name, dropout_seed in (("with", seed), ("without", None)):
         model._logits = lambda h, name=name: states.setdefault(name, h)[:, :5]
-        model.logits(x, given, first=0)
+        model.logits(x, dropout_seed, first=0)
     h = tf.reshape(model.embedded(tf.transpose(model.delayed(x))), [7, 3, 64])
-    dropped, whole = (tf.reshape(states[name], [7, 3, 64]) - h for name in ("with", "without"))
-    factors = np.round(dropped / whole, 3)  # [L, B, C]
+    dropped, without_dropout = (
+        tf.reshape(states[name], [7, 3, 64]) - h for name in ("with", "without")
+    )
+    factors = np.round(dropped / without_dropout, 3)  # [L, B, C]
     assert {*np.unique(factors)} == {0.0, 2.0}
     assert (factors == factors[:1]).all()
     assert (factors[0, 0] != factors[0, 1]).any()
@@ -71,6 +73,6 @@ def test_dropout_is_one_mask_for_all_tokens_of_a_text():
 @pytest.mark.parametrize(
     ("options", "message"), [({"num_layers": 0}, "num_layers=0"), ({"units": 0}, "units=0")]
 )
-def test_what_cannot_be_is_refused(options, message):
+def test_invalid_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         CharRNN(zoo.Spec((8,), 5, "tokens"), **options)

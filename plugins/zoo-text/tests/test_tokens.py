@@ -1,4 +1,4 @@
-"""What both models are: exact distributions over texts, causal, and drawn from token by token."""
+"""Both models: exact and causal distributions over texts, and sampling token by token."""
 
 import itertools
 
@@ -23,7 +23,7 @@ MODELS = pytest.mark.parametrize(
 
 
 def make(cls, options, length=37, levels=5, seed=1, **more):
-    """A model whose logits are not nearly 0, of texts of three chunks, the last one short."""
+    """Returns a model with perturbed weights. Its texts have three chunks, the last one short."""
     keras.utils.set_random_seed(seed)
     model = cls(zoo.Spec((length,), levels, "tokens"), **options, **more)
     for k, weight in enumerate(model.trainable_weights):
@@ -31,8 +31,8 @@ def make(cls, options, length=37, levels=5, seed=1, **more):
     return model
 
 
-def drawn_by_recomputing(model, n, first=0):
-    """Draws n texts by all logits again for each token."""
+def sample_by_recomputing(model, n, first=0):
+    """Samples n texts by recomputing all logits for each token."""
     u = zoo.random.uniform(SEED, first, n, (model.length,))
     x = np.zeros([n, model.length], np.int32)
     for i in range(model.length):
@@ -50,7 +50,7 @@ def test_probabilities_of_all_texts_sum_to_one(cls, options):
 
 
 @MODELS
-def test_samples_have_the_probabilities_that_log_prob_says(cls, options):
+def test_samples_have_the_probabilities_of_log_prob(cls, options):
     model = make(cls, options, length=3, levels=3)
     x = np.array([*itertools.product(range(3), repeat=3)], np.int32)
     expected = np.exp(model.log_prob(x, SEED).numpy())
@@ -62,7 +62,7 @@ def test_samples_have_the_probabilities_that_log_prob_says(cls, options):
 
 
 @MODELS
-def test_logits_depend_on_the_tokens_before_alone(cls, options):
+def test_logits_depend_only_on_previous_tokens(cls, options):
     model = make(cls, options, length=9)
     x = np.random.default_rng(1).integers(0, 5, (1, 9)).astype(np.int32)
     logits = model.logits(tf.constant(x)).numpy()[0]
@@ -75,7 +75,7 @@ def test_logits_depend_on_the_tokens_before_alone(cls, options):
 
 
 @MODELS
-def test_cached_logits_are_the_full_ones(cls, options):
+def test_cached_logits_equal_full_logits(cls, options):
     model = make(cls, options)
     x = tf.constant(np.random.default_rng(1).integers(0, 5, (3, 37)), tf.int32)
     step, join, past, recent = model.cache(3)
@@ -89,9 +89,9 @@ def test_cached_logits_are_the_full_ones(cls, options):
 
 
 @MODELS
-def test_samples_are_those_of_recomputing_in_graphs_too(cls, options):
+def test_samples_equal_recomputed_ones_also_in_graphs(cls, options):
     model = make(cls, options, temperature=0.8, top_k=4)
-    expected = drawn_by_recomputing(model, 4, first=3)
+    expected = sample_by_recomputing(model, 4, first=3)
     assert len({*expected.ravel()}) > 2
     np.testing.assert_array_equal(model.sample(4, SEED, first=3), expected)
     signature = [tf.TensorSpec([], tf.int32)]
@@ -105,25 +105,25 @@ def test_samples_are_those_of_recomputing_in_graphs_too(cls, options):
 
 
 @MODELS
-def test_complete_keeps_what_is_known_and_draws_the_rest_given_all_before(cls, options):
+def test_complete_keeps_tokens_and_samples_the_others(cls, options):
     model = make(cls, options)
     x = model.sample(6, SEED).numpy()
     mask = np.zeros([6, 37], np.float32)
     mask[:3, :20] = 1.0  # a prompt
-    mask[3:, 10:15] = 1.0  # something in between
+    mask[3:, 10:15] = 1.0  # tokens in the middle
     other = np.where(mask > 0.5, (x + 1) % 5, 99).astype(np.int32)
     completed = model.complete(other, mask, SEED).numpy()
     np.testing.assert_array_equal(completed[mask > 0.5], other[mask > 0.5])
     assert (completed < 5).all()
-    # Before the first token that is another one, the draws are those of the samples.
+    # Before the first different token, the completions equal the samples.
     np.testing.assert_array_equal(completed[3:, :10], x[3:, :10])
     assert (completed[:3, 20:] != x[:3, 20:]).any()
-    # With its own beginning, a sample is completed to itself.
+    # A sample is completed to itself from its own prompt.
     np.testing.assert_array_equal(model.complete(np.where(mask > 0.5, x, 99), mask, SEED), x)
 
 
 @MODELS
-def test_temperature_and_top_k_change_sampling_alone(cls, options):
+def test_temperature_and_top_k_affect_only_sampling(cls, options):
     plain, cold, best = (
         make(cls, options, **more) for more in ({}, {"temperature": 1e-3}, {"top_k": 1})
     )
@@ -154,7 +154,7 @@ def test_draws_have_the_probabilities_of_the_logits():
     np.testing.assert_allclose(shares(top_k=5), probs, atol=2e-3)
 
 
-def test_the_ends_of_u_draw_tokens_that_are_possible():
+def test_extreme_noise_gives_possible_tokens():
     model = CharRNN(zoo.Spec((2,), 4, "tokens"), num_layers=1, units=1, top_k=2)
     logits = tf.constant([[0.0, 9.0, 8.0, 1.0]])
     assert int(model.draw(logits, tf.constant([0.0]))[0]) == 2
@@ -162,7 +162,7 @@ def test_the_ends_of_u_draw_tokens_that_are_possible():
 
 
 @MODELS
-def test_bfloat16_has_finite_gradients_and_nearly_the_loss_of_float32(cls, options):
+def test_bfloat16_approximates_float32(cls, options):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         mixed = make(cls, options)
@@ -198,12 +198,12 @@ def test_the_loss_is_in_nats_per_token(cls, options):
         ({"learning_rate": 0.0}, "learning_rate=0.0"),
     ],
 )
-def test_what_cannot_be_is_refused(cls, options, options_refused, message):
+def test_invalid_options_are_refused(cls, options, options_refused, message):
     with pytest.raises(ValueError, match=message):
         cls(zoo.Spec((8,), 5, "tokens"), **options, **options_refused)
 
 
 @MODELS
 def test_images_are_refused(cls, options):
-    with pytest.raises(ValueError, match="is for data of kind tokens"):
+    with pytest.raises(ValueError, match="requires data of kind tokens"):
         cls(zoo.Spec((8, 8, 1)), **options)

@@ -1,1 +1,1 @@
-"""Models of text for zoo: CharRNN and CharGPT, and the text of tiny Shakespeare."""
+"""Models of text for zoo, CharRNN and CharGPT, and the tiny Shakespeare data set."""

@@ -1,27 +1,26 @@
-"""CharGPT: an autoregressive model of text, a decoder-only transformer.
+"""CharGPT: an autoregressive model of text with a decoder-only transformer.
 
     p(x) = prod_i p(x_i | start, x_0 … x_{i-1})
 
-Every block adds to the embedding of the token before, first what attention finds in the tokens up
-to there, then what an MLP makes of it. The loss is -log p(x) / L, in nats per token, and `log_prob`
-is exact.
+The embedding of the previous token passes through residual blocks of causal attention and an MLP.
+The loss is -log p(x) / L in nats per token, and `log_prob` is exact.
 
 Family: autoregressive
 
 Source: Radford, Wu, Child, Luan, Amodei and Sutskever, Language models are unsupervised multitask
-learners, 2019, section 2.3 (normalization before each part of a block, initial weights scaled by
-the number of residual layers). Attention: Vaswani et al., Attention is all you need, NeurIPS 2017,
+learners, 2019, section 2.3 (pre-normalization, initial weights scaled by the number of residual
+layers). Attention: Vaswani et al., Attention is all you need, NeurIPS 2017,
 https://arxiv.org/abs/1706.03762.
 
 Differs from the source:
 
-* no embeddings of positions: attention prefers what is near, by a fixed slope for each head (Press,
-  Smith and Lewis, Train short, test long: attention with linear biases, ICLR 2022);
-* root mean square normalization (Zhang and Sennrich, NeurIPS 2019), without a gain;
+* attention with linear biases instead of position embeddings (Press, Smith and Lewis, Train short,
+  test long: attention with linear biases, ICLR 2022);
+* RMS normalization (Zhang and Sennrich, NeurIPS 2019) without a gain;
 * squared ReLUs (So et al., Primer, NeurIPS 2021);
-* no biases, and logits with weights of their own;
+* no biases, and no weight sharing between embedding and logits;
 * no dropout of the attention weights;
-* AdamW, with a learning rate that rises and falls.
+* AdamW with learning rate warm-up and cosine decay.
 """
 
 import keras
@@ -37,12 +36,12 @@ __all__ = ["CharGPT"]
 
 ZOO_API = 2
 
-WARMUP = 200  # steps in which the learning rate rises
+WARMUP = 200  # steps of learning rate warm-up
 WEIGHT_DECAY = 0.1  # of AdamW, times the learning rate
 STDDEV = 0.02  # of the initial weights
-EPSILON = 1e-6  # added to the mean square
-SLOPES = 1.0, 1 / 64  # of the first and the last head, in nats per token of distance
-FUTURE = -1e9  # added to the scores of what may not be seen
+EPSILON = 1e-6  # of the RMS normalization
+SLOPES = 1.0, 1 / 64  # linear biases of the first and last head, in nats per token of distance
+FUTURE = -1e9  # added to the attention scores of future tokens
 
 
 class CharGPT(TokenModel):
@@ -50,13 +49,13 @@ class CharGPT(TokenModel):
 
     Args:
       spec: Spec of tokens.
-      num_layers: blocks.
-      units: channels, a multiple of num_heads.
-      num_heads: heads of attention.
-      dropout_rate: share of the values of each residual that training drops.
-      temperature: sampling divides the logits by it: below 1 it prefers probable tokens.
-      top_k: sampling draws from so many of the most probable tokens; 0 is all.
-      learning_rate: of AdamW at its highest; it falls to 0 on a cosine.
+      num_layers: number of residual blocks.
+      units: dimensions of the residual stream, a multiple of num_heads.
+      num_heads: number of attention heads.
+      dropout_rate: dropout rate of the residual branches and the embedding.
+      temperature: divides the logits in sampling. Below 1, probable tokens become more probable.
+      top_k: number of most probable tokens from which to sample, or 0 for all.
+      learning_rate: peak learning rate of AdamW, with a cosine decay.
 
     Raises:
       ValueError: if an argument is invalid.
@@ -104,19 +103,19 @@ class CharGPT(TokenModel):
         self.build()
 
     def compile(self, optimizer=None, total_steps=None, **kwargs):
-        """Compiles; AdamW, the default, has a rate that rises and falls over total_steps."""
+        """Compiles the model. Default: AdamW with learning rate warm-up and cosine decay."""
         if optimizer is None:
             optimizer = keras.optimizers.AdamW(
                 warm_cosine(self.learning_rate, total_steps, WARMUP),
                 weight_decay=WEIGHT_DECAY,
-                beta_2=0.99,  # of batches of few tokens, as nanoGPT has it for characters
+                beta_2=0.99,  # for batches with few tokens, as nanoGPT for characters
                 global_clipnorm=1.0,
             )
             optimizer.exclude_from_weight_decay([self.embedding])
         super().compile(optimizer, **kwargs)
 
     def logits(self, x, seed=None, first=0):
-        """Returns the logits of every token, as of `TokenModel`."""
+        """Returns the logits of every token, as `TokenModel`."""
         n, length, size = tf.shape(x)[0], x.shape[1], self.units // self.num_heads
         bias = self.bias(tf.range(length), length)
 
@@ -139,10 +138,10 @@ class CharGPT(TokenModel):
         return tf.reshape(logits, [n, length, self.levels])
 
     def cache(self, n):
-        """Returns what draws token by token, as of `TokenModel`.
+        """Returns the functions that compute one token at a time, as `TokenModel`.
 
-        The past is the keys, [B, H, D, P], and values, [B, H, P, D], of each block, of whole chunks
-        of tokens; recent are those of the present chunk, with P = CHUNK.
+        `past` has the keys, [B, H, D, P], and values, [B, H, P, D], of each block, for complete
+        chunks of tokens. `recent` has those of the current chunk, with P = CHUNK.
         """
         blocks, dtype = self.cast_blocks(), self.compute_dtype
         heads, size = self.num_heads, self.units // self.num_heads
@@ -153,7 +152,7 @@ class CharGPT(TokenModel):
             bias = self.bias(tf.reshape(i, [1]), i - at + CHUNK)
 
             def attend(k, qkv):
-                q, key, value = tf.split(qkv, 3, axis=1)  # of one token: nothing to transpose
+                q, key, value = tf.split(qkv, 3, axis=1)  # for one token, without a transpose
                 q = tf.reshape(q * tf.cast(size**-0.5, dtype), [n, heads, 1, size])
                 old_keys, old_values = past[k]
                 keys, values = recent[k]
@@ -181,14 +180,14 @@ class CharGPT(TokenModel):
 
         return step, join, empty(0), empty(CHUNK)
 
-    def bias(self, places, number):
-        """Returns what is added to the scores of keys, [H, m, number].
+    def bias(self, positions, number):
+        """Returns the causal linear biases of attention scores, [H, m, number].
 
         Args:
-          places: int32 [m], of the queries.
-          number: int32 []; the keys are those of the places before.
+          positions: int32 [m]; positions of the queries.
+          number: int32 []; number of keys, whose positions start at 0.
         """
-        distance = tf.cast(places[:, None] - tf.range(number), tf.float32)
+        distance = tf.cast(positions[:, None] - tf.range(number), tf.float32)
         slopes = tf.constant(np.geomspace(*SLOPES, self.num_heads), tf.float32)[:, None, None]
         return tf.cast(tf.where(distance < 0.0, FUTURE, -slopes * distance), self.compute_dtype)
 
@@ -200,10 +199,10 @@ class CharGPT(TokenModel):
         """Returns the logits of positions, float32 [m, V].
 
         Args:
-          blocks: as of `cast_blocks`.
-          h: [m, C], embeddings.
-          attend: function (number of the block, [m, 3 C]: queries, keys and values) -> [m, C].
-          drop: function (number of the place, [m, C]) -> [m, C], the dropout.
+          blocks: as returned by `cast_blocks`.
+          h: [m, C]; embeddings.
+          attend: function (index of the block, [m, 3 C] of queries, keys and values) -> [m, C].
+          drop: function (index of the dropout, [m, C]) -> [m, C].
         """
         h = drop(2 * len(blocks), h)
         for k, (qkv, projection, expansion, contraction) in enumerate(blocks):
@@ -214,10 +213,10 @@ class CharGPT(TokenModel):
 
 @tf.custom_gradient
 def attention(q, keys, values, bias):
-    """Returns softmax(q keys^T + bias) values, [n, H, L, D], of as much.
+    """Returns softmax(q keys^T + bias) values, with q, keys, values and the result [n, H, L, D].
 
-    The gradient makes two passes over [n, H, L, L] where that of softmax makes four: with A the
-    weights and Y the result, the row sums of dA * A are those of dY * Y.
+    The custom gradient makes two passes over [n, H, L, L] instead of the four of softmax. With
+    attention weights A and result Y, the row sums of dA * A equal those of dY * Y.
     """
     weights = tf.nn.softmax(tf.matmul(q, keys, transpose_b=True) + bias)  # [B, H, L, L]
     y = weights @ values
@@ -233,6 +232,6 @@ def attention(q, keys, values, bias):
 
 
 def rms_norm(h):
-    """Divides [m, C] by the root of its mean square, which alone is float32."""
+    """Divides h, [m, C], by its root mean square, which is computed in float32."""
     mean = tf.reduce_mean(tf.square(tf.cast(h, tf.float32)), axis=1, keepdims=True)
     return h * tf.cast(tf.math.rsqrt(mean + EPSILON), h.dtype)

@@ -1,10 +1,10 @@
-"""CharRNN: an autoregressive model of text, of stacked GRUs.
+"""CharRNN: an autoregressive model of text with stacked GRUs.
 
     p(x) = prod_i p(x_i | start, x_0 … x_{i-1})
 
-An embedding of the token before, to which every GRU adds what it makes of the sum so far, gives the
-logits of each token: so the GRUs all see the input, and the output sees all GRUs. The loss is
--log p(x) / L, in nats per token, and `log_prob` is exact.
+The embedding of the previous token is the input of a residual stack of GRUs: every GRU adds its
+output to the sum so far. The final sum gives the logits. The loss is -log p(x) / L in nats per
+token, and `log_prob` is exact.
 
 Family: autoregressive
 
@@ -16,12 +16,12 @@ Representations using RNN Encoder-Decoder, EMNLP 2014, https://arxiv.org/abs/140
 
 Differs from the source:
 
-* GRUs instead of LSTMs, with the reset gate after the product;
-* skip connections add instead of having weights of their own;
-* every text starts from a state of zeros, and gradients go through all of it;
+* GRUs instead of LSTMs, with the reset gate after the matrix product;
+* skip connections are sums without weights;
+* every text starts from a state of zeros, and gradients are not truncated;
 * dropout between layers, with one mask for all tokens of a text (Gal and Ghahramani, A
   theoretically grounded application of dropout in recurrent neural networks, NeurIPS 2016);
-* Adam, with a learning rate that rises and falls.
+* Adam with learning rate warm-up and cosine decay.
 """
 
 import keras
@@ -36,20 +36,20 @@ __all__ = ["CharRNN"]
 
 ZOO_API = 2
 
-WARMUP = 200  # steps in which the learning rate rises
+WARMUP = 200  # steps of learning rate warm-up
 
 
 class CharRNN(TokenModel):
-    """An RNN of stacked GRUs.
+    """A stack of GRUs.
 
     Args:
       spec: Spec of tokens.
       num_layers: number of GRUs.
-      units: channels of every GRU, and of the embedding.
-      dropout_rate: share of the channels of each GRU that training drops, for a whole text.
-      temperature: sampling divides the logits by it: below 1 it prefers probable tokens.
-      top_k: sampling draws from so many of the most probable tokens; 0 is all.
-      learning_rate: of Adam at its highest; it falls to 0 on a cosine.
+      units: units of each GRU and dimensions of the embedding.
+      dropout_rate: dropout rate of the outputs of the GRUs, with one mask per text.
+      temperature: divides the logits in sampling. Below 1, probable tokens become more probable.
+      top_k: number of most probable tokens from which to sample, or 0 for all.
+      learning_rate: peak learning rate of Adam, with a cosine decay.
 
     Raises:
       ValueError: if an argument is invalid.
@@ -94,27 +94,27 @@ class CharRNN(TokenModel):
         self.build()
 
     def compile(self, optimizer=None, total_steps=None, **kwargs):
-        """Compiles; Adam, the default, has a rate that rises and falls over total_steps."""
+        """Compiles the model. Default: Adam with learning rate warm-up and cosine decay."""
         rate = warm_cosine(self.learning_rate, total_steps, WARMUP)
         super().compile(optimizer or keras.optimizers.Adam(rate, global_clipnorm=1.0), **kwargs)
 
     def logits(self, x, seed=None, first=0):
-        """Returns the logits of every token, as of `TokenModel`."""
+        """Returns the logits of every token, as `TokenModel`."""
         n, dtype = tf.shape(x)[0], self.compute_dtype
-        h = self.embedded(tf.transpose(self.delayed(x)))  # [L, B, C], as all that follows
+        h = self.embedded(tf.transpose(self.delayed(x)))  # [L, B, C], also below
         h = tf.cast(h, dtype)
         for k, (kernel, bias, recurrent) in enumerate(self.cast_weights()):
             inputs = tf.reshape(tf.reshape(h, [-1, self.units]) @ kernel, [self.length, n, -1])
             states = tf.cast(along_time(tf.cast(inputs, tf.float32) + bias, recurrent), dtype)
             if seed is not None:
-                kept = tf.ones([n, self.units], dtype)
-                states *= dropout(kept, self.dropout_rate, zoo.random.fold_in(seed, k), first)
+                ones = tf.ones([n, self.units], dtype)
+                states *= dropout(ones, self.dropout_rate, zoo.random.fold_in(seed, k), first)
             h += states
         logits = self._logits(tf.reshape(h, [-1, self.units]))
         return tf.transpose(tf.reshape(logits, [self.length, n, self.levels]), [1, 0, 2])
 
     def cache(self, n):
-        """Returns what draws token by token, as of `TokenModel`."""
+        """Returns the functions that compute one token at a time, as `TokenModel`."""
         layers, dtype = self.cast_weights(), self.compute_dtype
 
         def step(i, token, past, states):
@@ -129,7 +129,7 @@ class CharRNN(TokenModel):
         return step, lambda *both: both, [], start
 
     def cast_weights(self):
-        """Returns kernel, bias, recurrent kernel of each GRU, kernels in the compute dtype."""
+        """Returns (kernel, bias, recurrent kernel) per GRU, with kernels in the compute dtype."""
         dtype = self.compute_dtype
         return [
             (tf.cast(kernel, dtype), tf.convert_to_tensor(bias), tf.cast(recurrent, dtype))
@@ -137,20 +137,20 @@ class CharRNN(TokenModel):
         ]
 
     def _logits(self, h):
-        """Returns float32 [m, V] of what the layers give, [m, C]."""
+        """Maps outputs of the layers, [m, C], to logits, float32 [m, V]."""
         return tf.cast(h, tf.float32) @ self.head + self.head_bias
 
 
 def gru(inputs, products, state):
-    """Does one step of a GRU, or many independent ones.
+    """Computes one step of a GRU, or many independent steps.
 
     Args:
-      inputs: float32 [..., 3 C]; the share of the input in update gate, reset gate and new value.
-      products: float32 [..., 3 C]; the share of the old state.
-      state: float32 [..., C], the old state.
+      inputs: float32 [..., 3 C]; terms of the input in the update gate, reset gate and new value.
+      products: float32 [..., 3 C]; terms of the old state.
+      state: float32 [..., C]; the old state.
 
     Returns:
-      The new state, and both gates and the new value that it is made of, [..., C] each.
+      (new state, update gate, reset gate, new value), float32 [..., C] each.
     """
     update, reset, new = tf.split(inputs, 3, axis=-1)
     old_update, old_reset, old_new = tf.split(products, 3, axis=-1)
@@ -161,21 +161,21 @@ def gru(inputs, products, state):
 
 
 def product(state, kernel):
-    """Multiplies a float32 state in the dtype of the kernel; returns float32."""
+    """Multiplies a float32 state by a kernel, in the dtype of the kernel. Returns float32."""
     return tf.cast(tf.cast(state, kernel.dtype) @ kernel, tf.float32)
 
 
 @tf.custom_gradient
 def along_time(inputs, kernel):
-    """Runs a GRU along the first axis, from a state of zeros.
+    """Runs a GRU along the first axis from a state of zeros, with a custom gradient.
 
-    The gradient of TensorFlow's loop is 10 times slower, and sums that of the kernel in the dtype
-    of the kernel. Here all that does not depend on the step after is done for all steps at once:
-    the gates again, and the gradient of the kernel.
+    The gradient of TensorFlow's loop is 10 times slower, and accumulates the gradient of the kernel
+    in the dtype of the kernel. Here, the gates and the gradient of the kernel are computed for all
+    steps at once.
 
     Args:
-      inputs: float32 [L, B, 3 C], as of `gru`.
-      kernel: [C, 3 C], of the product with the state.
+      inputs: float32 [L, B, 3 C], as `gru`.
+      kernel: [C, 3 C]; the recurrent kernel.
 
     Returns:
       float32 [L, B, C], the states.
@@ -200,7 +200,7 @@ def along_time(inputs, kernel):
         products = tf.reshape(tf.cast(flat @ kernel, tf.float32), tf.shape(inputs))
         _, update, reset, new = gru(inputs, products, old)
         old_new = products[..., 2 * channels :]
-        # The derivatives of a state by what goes into its gates and its new value, [L, B, C] each.
+        # Derivatives of a state by the pre-activations of its gates and new value, [L, B, C] each.
         by_update = (old - new) * update * (1.0 - update)
         by_new = (1.0 - update) * (1.0 - new**2)
         by_reset = by_new * old_new * reset * (1.0 - reset)
