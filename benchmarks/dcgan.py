@@ -1,12 +1,14 @@
-"""How fast the DCGAN trains, against the same networks in other hands.
+"""Compares the training speed of DCGAN with the same networks in keras.io and PyTorch code.
 
     pip install torch==2.13.0
     python benchmarks/dcgan.py [--rounds 5] [--steps 20]
 
-The other hands are keras.io's guide to DCGAN (a `train_step` of three passes and of fakes made
-twice, Keras defaults) and plain eager PyTorch (the same three passes, fakes made once). Theirs have
-no spectral normalisation, no rounding to levels and no averaged weights; ours has. All of them take
-turns on one batch, so that a busy machine slows each; the best of the rounds are compared.
+* keras.io: the `train_step` of its guide to DCGAN, with three passes, fakes generated twice, and
+  Keras defaults.
+* PyTorch: plain eager code with the same three passes, and fakes generated once.
+
+Only zoo has spectral normalization, rounding to levels and averaged weights. All of them take turns
+on one batch, so that other load on the machine affects each. The best rounds are compared.
 """
 
 import argparse
@@ -77,13 +79,13 @@ class KerasIO(keras.Model):
         self.generator, self.discriminator = generator, discriminator
         self.latent_dim = latent_dim
         self.seeds = keras.random.SeedGenerator(1)
-        self.losses_of_both = [keras.metrics.Mean(name=name) for name in ("d_loss", "g_loss")]
+        self.loss_metrics = [keras.metrics.Mean(name=name) for name in ("d_loss", "g_loss")]
         self.cross_entropy = keras.losses.BinaryCrossentropy(from_logits=True)
         self.optimizers = [keras.optimizers.Adam(RATE, beta_1=0.5) for _ in range(2)]
 
     @property
     def metrics(self):
-        return self.losses_of_both
+        return self.loss_metrics
 
     def fakes(self, n, training=False):
         z = keras.random.normal((n, self.latent_dim), seed=self.seeds)
@@ -103,7 +105,7 @@ class KerasIO(keras.Model):
             g_loss = self.cross_entropy(tf.zeros((n, 1)), logits)
         weights = self.generator.trainable_weights
         self.optimizers[1].apply(tape.gradient(g_loss, weights), weights)
-        for metric, loss in zip(self.losses_of_both, (d_loss, g_loss), strict=True):
+        for metric, loss in zip(self.loss_metrics, (d_loss, g_loss), strict=True):
             metric.update_state(loss)
         return self.get_metrics_result()
 
@@ -159,8 +161,8 @@ def as_pytorch(x, steps):
     generator = TorchGenerator(model.latent_dim, *dcgan.pyramid(SHAPE, FILTERS, smallest=7))
     judge = model.discriminator
     discriminator = TorchDiscriminator(judge.convolutions, judge.head.kernel.shape[0])
-    for theirs, own in ((generator, model.generator), (discriminator, judge)):
-        count = sum(int(np.prod(w.shape)) for w in own.trainable_weights)
+    for theirs, network in ((generator, model.generator), (discriminator, judge)):
+        count = sum(int(np.prod(w.shape)) for w in network.trainable_weights)
         if sum(w.numel() for w in theirs.parameters()) != count:
             raise RuntimeError(f"Expected {count} parameters. Received: {theirs}")
     images = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous()

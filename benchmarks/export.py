@@ -1,11 +1,11 @@
-"""What a short run of a model costs: import, build, first training step, export.
+"""Measures the time of import, build, first training steps and export of a model.
 
     python benchmarks/export.py [--models gan,vae,pixelcnn] [--repeats 1]
 
-Each model is measured in a process of its own, with its default options on images of 28 x 28.
-Prints CPU seconds and elapsed seconds of each part. The CPU seconds of `export` are those of the
-process itself; those of the clean process that verifies the export are in `clean process`, which
-runs at the same time: its elapsed seconds are part of `export`.
+Each model is measured in a separate process, with its default options on images of 28 x 28. Prints
+CPU seconds and elapsed seconds of each part. The clean process that verifies the export runs during
+`export`. Its CPU seconds are printed as `clean process`, and its elapsed seconds are part of
+`export`.
 """
 
 import argparse

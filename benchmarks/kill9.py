@@ -1,15 +1,19 @@
-"""Training against kill -9: python benchmarks/kill9.py
+"""Tests that training survives SIGKILL.
 
-Trains a small VAE to its end; then, --runs times, starts the same run, kills it with SIGKILL at
-random moments, half of them while a checkpoint is being written, and resumes it to its last step.
-Counts the runs whose last checkpoint and log equal the unbroken one's bit for bit, and the lost
-commits: steps that the program had announced as saved, and that were not there after a kill.
+    python benchmarks/kill9.py [--runs 200] [--models vae,gan] [--seed 0]
+
+Trains a small model of each name without interruption. Then, for each run, starts one of these
+trainings again, kills it with SIGKILL at random moments, and resumes it to its last step. Half of
+the kills happen while a checkpoint is being written. Counts the runs whose last checkpoint and log
+are bit-equal to those of the uninterrupted run, and the lost commits: steps that were reported as
+saved but missing after a kill.
 """
 
 import argparse
 import json
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,19 +22,40 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo import storage
+from zoo import registry, storage
 from zoo.errors import ArtefactError
 
 PROGRAM = [sys.executable, "-c", "from zoo.commands import main; main()"]
-TRAIN = "train vae --data ./digits.npz --epochs 6 --batch-size 8 --set filters=4 --set latent_dim=4"
 EPOCHS, STEPS = 6, 40
+SETTINGS = f"--epochs {EPOCHS} --batch-size 8"
+DATA = {"image": "--data ./digits.npz", "tokens": "--data ./text.txt --length 8"}
+SMALL = {  # of the options that make a model large, those that it has
+    **{"filters": 4, "latent_dim": 4, "hidden_dim": 8, "units": 8, "num_heads": 2, "mixtures": 2},
+    **{"num_layers": 1, "num_blocks": 1, "num_scales": 1, "num_couplings": 1, "num_steps": 2},
+    **{"diffusion_steps": 10},
+}
 
 
-def start(run):
-    """Begins a run, or goes on with it."""
-    train = ["train", "--resume", run.name]
-    if not (run / "run.json").exists():
-        train = [*TRAIN.split(), "--run", run.name]
+def command(name):
+    """Returns the arguments that train a small model of a name."""
+    kind = next(kind for kind in DATA if kind in registry.load(name).kinds)
+    has = {option.name for option in registry.describe(name).options}
+    small = [f"--set {option}={value}" for option, value in SMALL.items() if option in has]
+    return " ".join(["train", name, DATA[kind], SETTINGS, *small]).split()
+
+
+def write_data(folder):
+    """Writes data of 40 steps of 8 examples per epoch."""
+    rng = np.random.default_rng(0)
+    np.savez(f"{folder}/digits.npz", images=(rng.random((400, 8, 8)) < 0.3).astype(np.uint8))
+    Path(folder, "text.txt").write_text("".join(rng.choice([*"abc \n"], 3050)))
+
+
+def start(run, train):
+    """Starts a run, or resumes it."""
+    train = ["train", "--resume", run.name] if (run / "run.json").exists() else train
+    if "--resume" not in train:
+        train = [*train, "--run", run.name]
     return subprocess.Popen(
         [*PROGRAM, *train],
         cwd=run.parent,
@@ -41,7 +66,7 @@ def start(run):
 
 
 def read_to(process, step):
-    """Reads what is printed until a step is announced as saved; returns the steps announced."""
+    """Reads output until a step is reported as saved. Returns all reported steps."""
     announced, printed = [], ""
     while step not in announced:
         line = process.stdout.readline()
@@ -57,14 +82,14 @@ def announcements(text):
 
 
 def kill(process):
-    """Kills; returns the steps announced as saved since they were last read."""
+    """Kills a process. Returns the reported steps in its unread output."""
     process.kill()
     printed, _ = process.communicate()
     return announcements(printed)
 
 
 def wait(process, run, old, rng, seconds):
-    """Waits some seconds, or for the midst of the next commit; returns whether it is in one."""
+    """Waits some seconds, or until the next commit. Returns whether a commit is in progress."""
     if rng.random() < 0.5:
         time.sleep(rng.uniform(0, seconds))
     else:
@@ -75,12 +100,12 @@ def wait(process, run, old, rng, seconds):
 
 
 def commits(run):
-    """Returns the names of the folders that are being written or deleted, or were at a kill."""
+    """Returns the names of the temporary folders of commits."""
     return {path.name for path in (run / "checkpoints").glob(".tmp-*")}
 
 
 def newest(run):
-    """Returns the step of the newest checkpoint that is whole, or -1."""
+    """Returns the step of the newest valid checkpoint, or -1."""
     for name in reversed(storage.sealed(run / "checkpoints")):
         try:
             return storage.verify(run / "checkpoints" / name)["step"]
@@ -90,7 +115,7 @@ def newest(run):
 
 
 def result(run):
-    """Returns all that the newest checkpoint holds, and the log but for its seconds, as bytes."""
+    """Returns the contents of the newest checkpoint, and the log without times."""
     import tensorflow as tf
 
     folder = run / "checkpoints" / storage.sealed(run / "checkpoints")[-1]
@@ -101,41 +126,57 @@ def result(run):
     return {"log": log, **{name: np.asarray(reader.get_tensor(name)).tobytes() for name in names}}
 
 
+def interrupt(run, train, rng):
+    """Trains a run to its end with up to three kills: (kills, those in a commit, lost commits)."""
+    announced, kills, torn, lost = [], 0, 0, 0
+    for epoch in sorted(rng.sample(range(EPOCHS), rng.randint(1, 3))):
+        process, old = start(run, train), commits(run)
+        starting_up = newest(run) >= epoch * STEPS or epoch == 0
+        if not starting_up:
+            announced += read_to(process, epoch * STEPS)
+        torn += wait(process, run, old, rng, 10 if starting_up else 1)
+        announced += kill(process)
+        kills += 1
+        lost += newest(run) < max(announced, default=-1)
+    if newest(run) < EPOCHS * STEPS:
+        finish(run, train)
+    return kills, torn, lost
+
+
+def finish(run, train):
+    """Trains a run to its last step, which is not exported."""
+    process = start(run, train)
+    read_to(process, EPOCHS * STEPS)
+    kill(process)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--models", help="names with commas; default: all that are installed")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    rng = random.Random(arguments.seed)
-    begun = time.monotonic()
+    names = arguments.models.split(",") if arguments.models else registry.list_models()
+    rng, started = random.Random(arguments.seed), time.monotonic()
+    equal, counts = 0, np.zeros(3, int)
     with tempfile.TemporaryDirectory() as folder:
-        images = np.random.default_rng(0).random((400, 8, 8)) < 0.3
-        np.savez(f"{folder}/digits.npz", images=images.astype(np.uint8))
-        unbroken = Path(folder, "unbroken")
-        process = start(unbroken)
-        read_to(process, EPOCHS * STEPS)
-        kill(process)
-        expected = result(unbroken)
-        equal = lost = kills = torn = 0
+        write_data(folder)
+        expected = {}
         for k in range(arguments.runs):
-            run, announced = Path(folder, f"run-{k}"), []
-            for epoch in sorted(rng.sample(range(EPOCHS), rng.randint(1, 3))):
-                process, old = start(run), commits(run)
-                starting_up = newest(run) >= epoch * STEPS or epoch == 0
-                if not starting_up:
-                    announced += read_to(process, epoch * STEPS)
-                torn += wait(process, run, old, rng, 10 if starting_up else 1)
-                announced += kill(process)
-                kills += 1
-                lost += newest(run) < max(announced, default=-1)
-            if newest(run) < EPOCHS * STEPS:
-                process = start(run)
-                read_to(process, EPOCHS * STEPS)
-                kill(process)
-            same = result(run) == expected
+            name = names[k % len(names)]
+            train = command(name)
+            if name not in expected:
+                unbroken = Path(folder, f"unbroken-{len(expected)}")
+                finish(unbroken, train)
+                expected[name] = result(unbroken)
+            run = Path(folder, f"run-{k}")
+            counts += interrupt(run, train, rng)
+            same = result(run) == expected[name]
             equal += same
-            print(f"{run.name}: {'bit-equal' if same else 'DIFFERENT'}", flush=True)
-    print(f"{kills} kills, {torn} in a commit, {time.monotonic() - begun:.0f} s")
+            print(f"{run.name} ({name}): {'bit-equal' if same else 'DIFFERENT'}", flush=True)
+            shutil.rmtree(run)
+    kills, torn, lost = counts
+    print(f"{kills} kills, {torn} in a commit, {time.monotonic() - started:.0f} s")
     print(f"{equal} of {arguments.runs} bit-equal, {lost} lost commits")
     sys.exit(equal < arguments.runs or lost > 0)
 

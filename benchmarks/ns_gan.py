@@ -1,12 +1,12 @@
-"""How much nearer to images the DCGAN gets than its networks by the recipe of compare_gan's NS-GAN.
+"""Compares DCGAN with the same networks trained by the NS-GAN recipe of compare_gan.
 
     python benchmarks/ns_gan.py [--run ns_gan] [--against dcgan-mnist] [--epochs 20]
 
-Trains the same networks, conditional too, for 20 epochs of MNIST by Adam with a learning rate of
-5e-5 and beta_1 = 0 (Kurach, Lučić, Zhai, Michalski and Gelly, A large-scale study on regularization
-and normalization in GANs, ICML 2019): kernels are not divided by their singular value, and weights
-are not averaged. The best of ten checkpoints samples. Both are then compared with the test
-images, as `zoo evaluate` does. Takes 17 minutes on two cores. An interrupted run is resumed.
+Trains the same networks, also conditional, for 20 epochs of MNIST with Adam, a learning rate of
+5e-5 and beta_1 = 0, without spectral normalization and without averaged weights (Kurach, Lučić,
+Zhai, Michalski and Gelly, A large-scale study on regularization and normalization in GANs, ICML
+2019). The best of ten checkpoints is used. Both are compared with the test images, as in
+`zoo evaluate`. Takes 17 minutes on two cores. An interrupted run is resumed.
 """
 
 import argparse
@@ -27,7 +27,7 @@ RECIPE = dict(learning_rate=5e-5, beta_1=0.0)
 
 
 class NSGAN(dcgan.DCGAN):
-    """The networks of the DCGAN, trained by the other recipe."""
+    """The networks of DCGAN, trained with the other recipe."""
 
     def compile(self, optimizer=None, total_steps=None, **kwargs):
         zoo.GenerativeModel.compile(self, **kwargs)
@@ -37,8 +37,8 @@ class NSGAN(dcgan.DCGAN):
             setattr(self, f"{network}_optimizer", optimizer)
 
 
-def as_it_is(kernel, training):
-    """Returns the kernel and the bias in the precision of computing."""
+def without_normalization(kernel, training):
+    """Returns the kernel and the bias in the compute dtype, without normalization."""
     return [tf.cast(w.value, kernel.compute_dtype) for w in (kernel.kernel, kernel.bias)]
 
 
@@ -49,7 +49,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=20)
     settings = parser.parse_args()
     data = zoo.load_dataset("mnist")
-    dcgan.Kernel.normalized = as_it_is
+    dcgan.Kernel.normalized = without_normalization
     if Path(settings.run).is_dir():
         run = zoo.resume(settings.run, data, cls=NSGAN)
     else:
@@ -58,15 +58,15 @@ def main():
         model = NSGAN(data.train.spec, data.train.condition)
         run = zoo.train(model, data, run=settings.run, epochs=settings.epochs, batch_size=64)
     extractor = features.load(data.test)
-    found = [
+    results = [
         {s["metric"]: s for s in score_samples(zoo.load(name), data.train, data.test, extractor)}
         for name in (run, settings.against)
     ]
     print(f"{'':18} {'NS-GAN':>15} {settings.against:>15} {'images':>10}")
-    for metric in found[0]:
-        theirs, ours = (scores[metric] for scores in found)
+    for metric in results[0]:
+        theirs, ours = (scores[metric] for scores in results)
         print(f"{metric:18} {theirs['value']:15.3f} {ours['value']:15.3f} {ours['real'][0]:10.3f}")
-    ratio = found[1]["frechet_distance"]["value"] / found[0]["frechet_distance"]["value"]
+    ratio = results[1]["frechet_distance"]["value"] / results[0]["frechet_distance"]["value"]
     print(f"The Fréchet distance of {settings.against} is {ratio:.1%} of that of NS-GAN.")
 
 

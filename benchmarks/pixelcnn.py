@@ -1,12 +1,14 @@
-"""What cached sampling, cropped kernels and bfloat16 gain for the PixelCNN.
+"""Measures the speed of PixelCNN against a naive sampler and the network of keras.io.
 
     python benchmarks/pixelcnn.py [--rounds 4] [--steps 20]
 
-Sampling: the 784 steps of 28 x 28 pixels (block=1), cached, against a loop that runs the whole
-network for every pixel; of the loop, which would take minutes, a few pixels in the middle are
-timed, each costing the same. Training: `model.fit` in bfloat16 against the same network as keras.io
-writes its PixelCNN: Keras defaults, float32, kernels multiplied by masks, a loss on logits. All of
-it takes turns, so that a busy machine slows each; the best of the rounds are compared.
+* Sampling: the cached sampler with 784 steps for 28 x 28 pixels (block=1), against a loop that runs
+  the complete network for every pixel. Only a few pixels of the loop are timed, because all take
+  equally long.
+* Training: `model.fit` in bfloat16, against the same network in the style of keras.io: Keras
+  defaults, float32, kernels multiplied by masks, a loss on logits.
+
+All of them take turns, so that other load on the machine affects each. The best rounds count.
 """
 
 import argparse
@@ -80,7 +82,7 @@ def sampling(n, rounds, pixels=4):
 
 
 def training(rounds, steps):
-    """Returns seconds a step of ours and keras.io's, and a matrix product's operations a second."""
+    """Returns the seconds per step of zoo and keras.io, and the FLOP/s of a matrix product."""
     keras.config.set_dtype_policy("mixed_bfloat16")
     ours = zoo.create(
         "pixelcnn", spec=zoo.Spec(SHAPE, levels=2), filters=FILTERS, num_layers=LAYERS
@@ -108,15 +110,15 @@ def training(rounds, steps):
 class MaskedConv2D(keras.layers.Layer):
     """A convolution whose kernel is multiplied by a mask, as in keras.io's PixelCNN."""
 
-    def __init__(self, filters, size, seen):
+    def __init__(self, filters, size, visible):
         super().__init__()
         self.conv = keras.layers.Conv2D(filters, size, padding="same")
-        self.seen = seen
+        self.visible = visible
 
     def build(self, shape):
         self.conv.build(shape)
         self.mask = np.zeros(self.conv.kernel.shape, np.float32)
-        self.mask[self.seen] = 1.0
+        self.mask[self.visible] = 1.0
 
     def call(self, inputs):
         self.conv.kernel.assign(self.conv.kernel * self.mask)
@@ -148,7 +150,7 @@ def gate(x):
 
 
 def products(model):
-    """Counts the multiplications of one image's way through the network."""
+    """Returns the number of multiplications in a forward pass of one image."""
     height, width, _ = model.raster.grid
     kernels = [w for w in model.trainable_weights if w.path.endswith("kernel")]
     return height * width * sum(int(np.prod(w.shape)) for w in kernels)

@@ -1,7 +1,7 @@
-"""Measures the whole-process times of commands that compute nothing: python benchmarks/startup.py
+"""Measures the process times of commands without computation: python benchmarks/startup.py
 
-Each time is the best of five. The limits are 200 ms for `--help` and `list`, with 100 plugins too,
-and 300 ms for the others. `import click` is the cost of any program with click.
+Each time is the best of five. The limits are 200 ms for `--help` and `list`, also with 100 plugins,
+and 300 ms for the others. `import click` is a lower bound for any program with click.
 """
 
 import os
@@ -37,7 +37,7 @@ def best_of_five(arguments, environment):
         start = time.perf_counter()
         subprocess.run(
             [sys.executable, *arguments],
-            check=False,  # typing errors end with 2
+            check=False,  # typing errors give exit code 2
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=environment,

@@ -1,10 +1,10 @@
-"""What `zoo train` costs over a bare `model.fit`, and what bfloat16 gains.
+"""Measures the overhead of `zoo train` over `model.fit`, and the speed of bfloat16.
 
     python benchmarks/training.py [--model vae] [--epochs 6] [--steps 60]
 
-For each precision, epochs of a bare `model.fit` and of `zoo.train` (commits, log, checks, and the
-live display drawn to a terminal that nobody reads) take turns on the same tensors, so that a busy
-machine slows both. Times are from the first step to the last of an epoch; medians are printed.
+For each precision, epochs of `model.fit` and `zoo.train` (with commits, log, checks and progress
+bars) take turns on the same tensors, so that other load on the machine affects both. Times are from
+the first to the last step of an epoch. Medians are printed.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import tempfile
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ["FORCE_COLOR"] = "1"  # rich takes any output for a terminal
+os.environ["FORCE_COLOR"] = "1"  # makes rich treat any output as a terminal
 
 import keras
 import numpy as np
@@ -54,7 +54,7 @@ def main():
         bare, ours = measure(settings.model, settings.epochs, settings.steps)
         medians[policy] = bare
         print(
-            f"{policy:15} bare fit {1000 * bare:.1f} ms a step, zoo.train {1000 * ours:.1f} ms:"
+            f"{policy:15} model.fit {1000 * bare:.1f} ms per step, zoo.train {1000 * ours:.1f} ms:"
             f" {bare / ours:.1%} of the steps per second",
             flush=True,
         )
@@ -62,7 +62,7 @@ def main():
 
 
 def measure(name, epochs, steps):
-    """Returns the median seconds a step of a bare fit and of zoo.train."""
+    """Returns the median seconds per step of model.fit and zoo.train."""
     batch_size = registry.load(name).recipe["batch_size"]
     with tempfile.TemporaryDirectory() as folder:
         data = subset(registry.load(name).recipe["data"], steps * batch_size, folder)
@@ -100,13 +100,13 @@ class Turns(keras.callbacks.Callback):
 
 
 def subset(name, n, folder):
-    """Loads n training images of a data set, from a file, as a user's own would be."""
-    whole = zoo.load_dataset(name)
+    """Loads n training images of a data set from a file, like user data."""
+    splits = zoo.load_dataset(name)
     path = f"{folder}/images.npz"
     parts = {"train": n, "validation": 256, "test": 256}
     np.savez(
         path,
-        **{f"{s.split}_images": np.array(s.arrays()[0][: parts[s.split]]) for s in whole},
+        **{f"{s.split}_images": np.array(s.arrays()[0][: parts[s.split]]) for s in splits},
     )
     return zoo.load_dataset(path)
 
