@@ -6,18 +6,24 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 TESTS = Path(__file__).parent
-QUICK = {  # files and folders of the tier `quick`, but for the slow tests in them
+QUICK = {  # files and folders of the tier `quick`, without their slow tests
     TESTS / name
     for name in (
         "datasets",
+        "docs/test_commands.py",
+        "docs/test_generated.py",
+        "docs/test_links.py",
         "evaluation/test_distances.py",
         "registry",
+        "test_display.py",
         "test_distributions.py",
+        "test_errors.py",
         "test_layers.py",
         "test_layout.py",
         "test_progress.py",
         "test_random.py",
         "test_raster.py",
+        "test_render.py",
         "test_schedules.py",
         "test_spec.py",
         "test_storage.py",
@@ -33,7 +39,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def progress():
-    """A progress that records computations: `totals` is the expected and `done` the real sizes."""
+    """A Progress that records the expected (`totals`) and completed (`done`) parts by name."""
     from zoo.progress import Progress
 
     class Recorder(Progress):
@@ -51,7 +57,7 @@ def progress():
 
 @pytest.fixture
 def no_clean_process(monkeypatch):
-    """Exports are not verified in another process, which takes seconds."""
+    """Disables the verification of exports in a clean process, which takes seconds."""
     from zoo.exports import export
 
     def check(folder):
@@ -62,7 +68,7 @@ def no_clean_process(monkeypatch):
 
 @pytest.fixture
 def exported(tmp_path, no_clean_process):
-    """A function that exports a model and loads it, without the check in another process."""
+    """Returns a function that exports a model and loads the export, without verification."""
     import zoo
     from zoo.exports import saved_model
 

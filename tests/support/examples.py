@@ -1,4 +1,4 @@
-"""Data sets for tests: examples as they are given, and images that a classifier can learn."""
+"""Splits of given examples, and images that a classifier can learn."""
 
 import numpy as np
 import tensorflow as tf
@@ -8,7 +8,7 @@ from zoo.spec import Spec
 
 
 class Arrays(Split):
-    """Examples as they are given: images, or sound if there are no levels."""
+    """A split of given examples: images, or sounds if levels is 0."""
 
     fingerprint = "none"
 
@@ -25,7 +25,11 @@ class Arrays(Split):
 
 
 def stripes(count=1000):
-    """Grey 9 x 8 images of noise, with stripes: lying, standing or sloping, as the label says."""
+    """Returns grey 9 x 8 images of noise with horizontal, vertical or diagonal stripes.
+
+    Returns:
+      (uint8 [count, 9, 8], labels [count] of the direction).
+    """
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, count)
     row, column = np.mgrid[:9, :8]

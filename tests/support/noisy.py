@@ -1,4 +1,4 @@
-"""A toy whose loss draws noise, and can be made to break."""
+"""A model whose loss is random and can become NaN at a given step."""
 
 import keras
 import tensorflow as tf
@@ -11,13 +11,13 @@ from zoo.spec import Spec
 
 
 class Noisy(Pixels):
-    """Independent Bernoulli pixels of data that are seen through noise.
+    """Independent Bernoulli pixels, trained on images with flipped pixels.
 
     Args:
       spec: Spec of a binary image.
       condition: Spec of the label that the model is conditional on, or None.
       learning_rate: of Adam.
-      nan_at: the step whose loss is not a number; 0 is none.
+      nan_at: the step at which the loss is NaN, or 0 for none.
     """
 
     def __init__(
@@ -39,11 +39,11 @@ class Noisy(Pixels):
 
 
 class Sharpened(GenerativeModel):
-    """The pixels of another model, with a slope and an offset of their own: a model of two stages.
+    """A two-stage model: a slope and an offset per pixel for the logits of another model.
 
     Args:
       spec: Spec of a binary image.
-      first: a Noisy that is trained already.
+      first: a trained Noisy.
     """
 
     recipe = Pixels.recipe

@@ -1,4 +1,4 @@
-"""The program as users run it, in a process of its own or in this one, on small data."""
+"""Runs `zoo` in a new process or in this one, on small data sets."""
 
 import atexit
 import contextlib
@@ -21,7 +21,7 @@ from zoo import storage
 TESTS = Path(__file__).parents[1]
 NOISY = f"{TESTS / 'support' / 'noisy.py'}:Noisy"
 PROGRAM = [sys.executable, "-c", "from zoo.commands import main; main()"]
-STEPS = 160  # an epoch of `finished`
+STEPS = 160  # per epoch of the run of `finished`
 EPOCHS = 4
 TRAIN = ["train", NOISY, "--data", "./binary.npz", "--batch-size", "2", "--epochs", str(EPOCHS)]
 
@@ -31,7 +31,7 @@ def environment():
 
 
 def zoo(*arguments, cwd):
-    """Runs `zoo` in a fresh process to its end."""
+    """Runs `zoo` in a new process and waits for its end."""
     return subprocess.run(
         [*PROGRAM, *map(str, arguments)],
         cwd=cwd,
@@ -43,7 +43,7 @@ def zoo(*arguments, cwd):
 
 
 def here(*arguments, cwd="."):
-    """Runs `zoo` in this process, which costs no import of TensorFlow."""
+    """Runs `zoo` in this process, which avoids another import of TensorFlow."""
     import keras
 
     from zoo.commands import main
@@ -66,7 +66,7 @@ def here(*arguments, cwd="."):
 
 
 class Running:
-    """A `zoo` that runs beside the tests."""
+    """A `zoo` process that runs in the background."""
 
     def __init__(self, *arguments, cwd):
         self.process = subprocess.Popen(
@@ -81,7 +81,7 @@ class Running:
         self.stdout = ""
 
     def wait_for(self, text):
-        """Reads on until a line has the text, which it must before it ends."""
+        """Reads output until a line contains the text; fails if the process ends first."""
         for line in self.process.stdout:
             self.stdout += line
             if text in line:
@@ -92,18 +92,18 @@ class Running:
         self.process.send_signal(number)
 
     def send_group(self, number):
-        """Does what a terminal does at Ctrl-C: signals the process and all that it started."""
+        """Sends a signal to the process and its children, as a terminal does at Ctrl-C."""
         os.killpg(self.process.pid, number)
 
     def wait(self):
-        """Waits for the end; returns what `zoo` returns."""
+        """Waits for the end of the process and returns its result, as `zoo` does."""
         stdout, stderr = self.process.communicate(timeout=120)
         return SimpleNamespace(
             returncode=self.process.returncode, stdout=self.stdout + stdout, stderr=stderr
         )
 
     def wait_stopped(self):
-        """Waits until a SIGSTOP has been obeyed."""
+        """Waits until the process is stopped by SIGSTOP."""
         os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
 
     def end(self):
@@ -126,7 +126,10 @@ def write_data(folder, count=400):
 
 @functools.cache
 def finished():
-    """A finished run in a fresh process: its folder, cwd and result. Copy it to change it."""
+    """Trains a model in a new process, once. Returns cwd, run (a folder) and result.
+
+    Tests that change the run use `copy_of_finished`.
+    """
     folder = Path(tempfile.mkdtemp(prefix="zoo-tests-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     write_data(folder)
@@ -146,7 +149,7 @@ def saved_steps(run):
 
 
 def weights(run):
-    """All that the newest checkpoint holds: {name: array}."""
+    """Returns {name: array} of the newest checkpoint."""
     import tensorflow as tf
 
     newest = storage.sealed(run / "checkpoints")[-1]
@@ -156,21 +159,21 @@ def weights(run):
 
 
 def assert_same_weights(run, expected):
-    found, wanted = weights(run), weights(expected)
-    assert found.keys() == wanted.keys()
-    assert len(wanted) > 5
-    for name, value in wanted.items():
-        assert np.asarray(found[name]).tobytes() == np.asarray(value).tobytes(), name
+    actual, expected = weights(run), weights(expected)
+    assert actual.keys() == expected.keys()
+    assert len(expected) > 5
+    for name, value in expected.items():
+        assert np.asarray(actual[name]).tobytes() == np.asarray(value).tobytes(), name
 
 
 def log(run):
-    """metrics.jsonl but for what the clock decides."""
+    """Returns the lines of metrics.jsonl without the times."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
 
 
 def assert_refused(result, code, *parts):
-    """Asserts one clear line on stderr that has all parts, the exit code and no traceback."""
+    """Asserts the exit code and a one-line error that contains all parts."""
     assert result.returncode == code, result.stderr
     assert "Traceback" not in result.stderr
     *usage, line = result.stderr.splitlines()

@@ -1,4 +1,4 @@
-"""Small models, whole and broken, for the tests of what is around a model."""
+"""Small models for tests of training, exports and evaluation."""
 
 import math
 
@@ -81,10 +81,10 @@ class Duel(GenerativeModel):
     def compile(self, optimizer=None, total_steps=None, **kwargs):
         super().compile(**kwargs)
         for name in ("generator", "discriminator"):
-            given = keras.optimizers.get(optimizer or keras.optimizers.Adam(1e-2))
-            own = given.from_config(given.get_config())
-            own.build(getattr(self, name).trainable_variables)
-            setattr(self, f"{name}_optimizer", own)
+            template = keras.optimizers.get(optimizer or keras.optimizers.Adam(1e-2))
+            copy = template.from_config(template.get_config())
+            copy.build(getattr(self, name).trainable_variables)
+            setattr(self, f"{name}_optimizer", copy)
 
     def probs(self, seed, first, n):
         return tf.sigmoid(self.generator(zoo.random.normal(seed, first, n, (8,))))
@@ -112,13 +112,13 @@ class Duel(GenerativeModel):
         return self.get_metrics_result()
 
     def sample(self, num_samples, seed, condition=None, first=0):
-        self.one_hot(condition, 0)  # refuses a condition
+        self.one_hot(condition, 0)  # raises if a condition is given
         probs = tf.reshape(self.probs(seed, first, num_samples), (num_samples, *self.shape))
         return zoo.random.bernoulli(zoo.random.fold_in(seed, 1), first, probs)
 
 
 class Bigram(GenerativeModel):
-    """Tokens that each depend on the one before: the smallest model of texts.
+    """Tokens that each depend on the previous one: the smallest model of texts.
 
     Args:
       spec: Spec of tokens.
@@ -152,19 +152,19 @@ class Bigram(GenerativeModel):
         return self.complete(x, tf.zeros(tf.shape(x)), seed, condition, first)
 
     def complete(self, x, mask, seed, condition=None, first=0):
-        self.one_hot(condition, 0)  # refuses a condition
+        self.one_hot(condition, 0)  # raises if a condition is given
         u = zoo.random.uniform(seed, first, tf.shape(x)[0], self.shape)
         cumulative = tf.cumsum(tf.nn.softmax(self.table.value), axis=1)
         tokens = [tf.fill([tf.shape(x)[0]], self.levels)]
         for k in range(self.shape[0]):
             below = tf.gather(cumulative, tokens[-1])[:, :-1] < u[:, k, None]
-            drawn = tf.reduce_sum(tf.cast(below, tf.int32), axis=1)
-            tokens.append(tf.where(mask[:, k] > 0.5, x[:, k], drawn))
+            token = tf.reduce_sum(tf.cast(below, tf.int32), axis=1)
+            tokens.append(tf.where(mask[:, k] > 0.5, x[:, k], token))
         return tf.stack(tokens[1:], axis=1)
 
 
 class Hiss(GenerativeModel):
-    """Uniform noise that is as loud as the data: the smallest model of sounds.
+    """Uniform noise with the loudness of the data: the smallest model of sounds.
 
     Args:
       spec: Spec of audio.
@@ -185,7 +185,7 @@ class Hiss(GenerativeModel):
         return (tf.reduce_mean(tf.abs(self.on_grid(x))) - self.loudness / 2.0) ** 2
 
     def sample(self, num_samples, seed, condition=None, first=0):
-        self.one_hot(condition, 0)  # refuses a condition
+        self.one_hot(condition, 0)  # raises if a condition is given
         u = zoo.random.uniform(seed, first, num_samples, self.shape)
         return self.spec.nearest(tf.clip_by_value(self.loudness * (2.0 * u - 1.0), -1.0, 1.0))
 
@@ -194,7 +194,7 @@ class Hiss(GenerativeModel):
 
 
 class Sound(GenerativeModel):
-    """Independent discretized logistic samples of sound: real likelihoods of what is no image.
+    """Independent discretized logistic samples: a model of sounds with an exact likelihood.
 
     Args:
       spec: Spec of sound with levels.
@@ -223,7 +223,7 @@ class Sound(GenerativeModel):
         return -tf.reduce_mean(self.log_prob(x, seed, condition, first))
 
     def log_prob(self, x, seed, condition=None, first=0):
-        self.one_hot(condition, 0)  # refuses a condition
+        self.one_hot(condition, 0)  # raises if a condition is given
         values = 0.5 * (self.on_grid(x) + 1.0) * (self.levels - 1.0)
         return tf.reduce_sum(self.distribution().log_prob(values), axis=(1, 2))
 
@@ -234,7 +234,7 @@ class Sound(GenerativeModel):
 
 
 class Shadow(GenerativeModel):
-    """Binary pixels, each given the same pixel of another image.
+    """Bernoulli pixels, each conditional on the same pixel of another image.
 
     Args:
       spec: Spec of a binary image.
@@ -272,7 +272,7 @@ class Shadow(GenerativeModel):
 
 
 class Swap(GenerativeModel):
-    """Turns images of one domain into those of another, as far as the mean of each pixel goes.
+    """Translates between two domains, trained to match the mean of each pixel.
 
     Args:
       spec: Spec of a binary image.
