@@ -53,13 +53,13 @@ class Model(NamedTuple):
     @property
     def pretrained(self):
         """The folders of the pretrained SavedModels."""
-        found = [
+        folders = [
             path
             for place in ("saved_models", "zoo_*/saved_models")
             for path in self.distribution.glob(f"{place}/{self.name}-*")
         ]
-        models = {path: cards.read_card(path)["model"].rpartition(":")[2] for path in found}
-        return sorted(path for path in found if models[path] == self.name)
+        models = {path: cards.read_card(path)["model"].rpartition(":")[2] for path in folders}
+        return sorted(path for path in folders if models[path] == self.name)
 
 
 def main():

@@ -110,10 +110,10 @@ def verify(folder: str | os.PathLike, seal: str = MANIFEST) -> dict:
         if not path.is_file():
             raise ArtefactError(f"{path} is missing; {seal} lists it.")
         try:
-            found = _sum(path)
+            actual = _sum(path)
         except OSError as error:
             raise ArtefactError(f"{path} cannot be read: {error.strerror}.") from None
-        if found != expected:
+        if actual != expected:
             raise ArtefactError(f"{path} is damaged: its sha256 is not the one in {seal}.")
     return record
 
@@ -213,7 +213,7 @@ def prune(parent: str | os.PathLike, keep: Collection[str]) -> None:
 
 
 def supersede(folder: Path, fresh: Path) -> None:
-    """Puts a committed folder in the place of another one, which is deleted afterwards.
+    """Replaces a folder by a committed one, and deletes the old folder afterwards.
 
     Killed in between, it leaves no `folder`, but the old one as `.replaced-…`: see `settle`.
     """

@@ -397,9 +397,9 @@ class _Reader:
 
     def check_recursion(self, graphs, calls):
         """Checks that no function calls itself, and that all calls together are bounded."""
-        known = {name: called.keys() & graphs.keys() for name, called in calls.items()}
+        callees = {name: called.keys() & graphs.keys() for name, called in calls.items()}
         try:
-            order = [*graphlib.TopologicalSorter(known).static_order()]
+            order = [*graphlib.TopologicalSorter(callees).static_order()]
         except graphlib.CycleError as error:
             self.find(f"the function {_short(error.args[1][0])} calls itself")
             return
@@ -536,10 +536,10 @@ def _message(name):
 
 def _unknown_field(parsed):
     """Returns "the field …" with a name that the schema does not have, or None."""
-    size, known = parsed.ByteSize(), type(parsed)()
-    known.CopyFrom(parsed)
-    known.DiscardUnknownFields()
-    unknown = size - known.ByteSize()
+    accepted = type(parsed)()
+    accepted.CopyFrom(parsed)
+    accepted.DiscardUnknownFields()
+    unknown = parsed.ByteSize() - accepted.ByteSize()
     if unknown > MAX_UNKNOWN:
         return f"unknown fields of {unknown:,} bytes"
     return f"the field {_name_unknown_field(parsed)}" if unknown else None
